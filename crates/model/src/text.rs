@@ -1,0 +1,86 @@
+//! Texts that people read, with nothing in them that must not be seen.
+
+use url::Url;
+
+/// A message fit for a record: one line, no control characters, at most 500 bytes.
+pub fn message(text: &str) -> String {
+    const MAX: usize = 500;
+    let mut out = String::with_capacity(text.len().min(MAX));
+    for c in text.chars() {
+        let c = if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
+        if out.len() + c.len_utf8() > MAX - '…'.len_utf8() {
+            out.push('…');
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The URL without its fragment and user info, every query value as `***`, and a query without `=` as `***`.
+///
+/// `https://u:p@host/p?token=a&x` becomes `https://host/p?token=***&***`.
+pub fn masked_url(url: &Url) -> String {
+    let mut out = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+    if let Some(port) = url.port() {
+        out.push_str(&format!(":{port}"));
+    }
+    out.push_str(url.path());
+    if let Some(query) = url.query() {
+        out.push('?');
+        out.push_str(&masked_query(query));
+    }
+    out
+}
+
+fn masked_query(query: &str) -> String {
+    let mask = |pair: &str| match pair.split_once('=') {
+        Some((_, "")) | None if pair.is_empty() || pair.ends_with('=') => pair.to_owned(),
+        Some((key, _)) => format!("{key}=***"),
+        None => "***".to_owned(),
+    };
+    query.split('&').map(mask).collect::<Vec<_>>().join("&")
+}
+
+/// Replaces every secret in a text. Texts of one or two characters are left: hiding them would hide everything.
+pub fn redact<'s>(text: &str, secrets: impl IntoIterator<Item = &'s str>) -> String {
+    let mut out = text.to_owned();
+    for secret in secrets {
+        if secret.len() > 2 && out.contains(secret) {
+            out = out.replace(secret, "***");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_shows_neither_user_info_nor_query_values() {
+        for (url, want) in [
+            ("https://u:p@h.example/p?token=abc&x=1#frag", "https://h.example/p?token=***&x=***"),
+            ("http://h.example:81/?secret", "http://h.example:81/?***"),
+            ("http://h.example/?a=&b", "http://h.example/?a=&***"),
+            ("http://h.example/?a=b=c", "http://h.example/?a=***"),
+            ("http://h.example/?", "http://h.example/?"),
+            ("http://[::1]:8080/x", "http://[::1]:8080/x"),
+        ] {
+            assert_eq!(masked_url(&Url::parse(url).expect("a URL")), want, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_short_line() {
+        assert_eq!(message("a\nb\r\tc"), "a b  c");
+        let long = message(&"é".repeat(400));
+        assert!(long.len() <= 500 && long.ends_with('…'), "{} bytes", long.len());
+        assert_eq!(message(&"x".repeat(490)).len(), 490);
+    }
+
+    #[test]
+    fn secrets_are_taken_out() {
+        assert_eq!(redact("got hunter2 at x", ["hunter2", "x", ""]), "got *** at x");
+    }
+}
