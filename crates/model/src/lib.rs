@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, opens a socket, or can fail for reasons of the world: time is an argument, being down is a
 //! value. Every other crate stands on this one, and this one on none of ours.
 
+pub mod answer;
 pub mod batch;
 pub mod guard;
 pub mod id;

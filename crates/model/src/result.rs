@@ -27,18 +27,26 @@ pub struct Finding {
     pub reason: Reason,
     /// Absent for reasons of ours.
     pub phase: Option<Phase>,
-    /// For people: one line, at most 500 bytes, no secret. Made by [`crate::text::message`].
+    /// For people. As found, until [`Finding::sealed`] made it fit for a record.
     pub message: String,
 }
 
 impl Finding {
     /// A finding in the reason's own phase. Not for `timeout`, whose phase is where it struck.
-    pub fn new(reason: Reason, message: &str) -> Self {
-        Self { reason, phase: reason.phase(), message: crate::text::message(message) }
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, phase: reason.phase(), message: message.into() }
     }
 
-    pub fn timeout(phase: Phase, message: &str) -> Self {
-        Self { reason: Reason::Timeout, phase: Some(phase), message: crate::text::message(message) }
+    pub fn timeout(phase: Phase, message: impl Into<String>) -> Self {
+        Self { reason: Reason::Timeout, phase: Some(phase), message: message.into() }
+    }
+
+    /// With a message that is one line of at most 500 bytes and shows none of the secrets.
+    ///
+    /// Secrets go first: cutting the text before could leave the first half of one.
+    pub fn sealed<'s>(mut self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+        self.message = crate::text::message(&crate::text::redact(&self.message, secrets));
+        self
     }
 }
 

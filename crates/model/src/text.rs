@@ -1,5 +1,6 @@
 //! Texts that people read, with nothing in them that must not be seen.
 
+use std::time::Duration;
 use url::Url;
 
 /// A message fit for a record: one line, no control characters, at most 500 bytes.
@@ -42,6 +43,32 @@ fn masked_query(query: &str) -> String {
     query.split('&').map(mask).collect::<Vec<_>>().join("&")
 }
 
+/// A number with commas between its thousands: `10,240`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A duration as people read it: `980 µs`, `12.3 ms`, `1.25 s`, `3 h 20 min`, `5 days`.
+pub fn duration(d: Duration) -> String {
+    let (us, s) = (d.as_micros(), d.as_secs());
+    match s {
+        0 if us < 1000 => format!("{us} µs"),
+        0 => format!("{:.1} ms", d.as_secs_f64() * 1e3),
+        1..120 => format!("{:.2} s", d.as_secs_f64()),
+        120..7200 => format!("{} min", s / 60),
+        7200..172_800 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
 /// Replaces every secret in a text. Texts of one or two characters are left: hiding them would hide everything.
 pub fn redact<'s>(text: &str, secrets: impl IntoIterator<Item = &'s str>) -> String {
     let mut out = text.to_owned();
@@ -77,6 +104,16 @@ mod tests {
         let long = message(&"é".repeat(400));
         assert!(long.len() <= 500 && long.ends_with('…'), "{} bytes", long.len());
         assert_eq!(message(&"x".repeat(490)).len(), 490);
+    }
+
+    #[test]
+    fn numbers_and_durations_are_easy_to_read() {
+        assert_eq!([0, 999, 1000, 10_240, 1_234_567].map(thousands).join(" "), "0 999 1,000 10,240 1,234,567");
+        let read = |us| duration(Duration::from_micros(us));
+        assert_eq!(read(980), "980 µs");
+        assert_eq!(read(12_340), "12.3 ms");
+        assert_eq!(read(1_250_000), "1.25 s");
+        assert_eq!(read(3 * 86_400_000_000), "3 days");
     }
 
     #[test]

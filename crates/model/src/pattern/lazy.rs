@@ -124,7 +124,7 @@ impl Lazy {
 impl LiteralStart {
     /// The literals that every match of every pattern begins with, if they are few and quick to look for.
     fn of(texts: &[String]) -> Option<Self> {
-        let hirs = texts.iter().map(|t| syntax::parse_with(t, &super::syntax())).collect::<Result<Vec<_>, _>>().ok()?;
+        let hirs = texts.iter().map(|t| syntax::parse_with(t, &super::syntax()).ok()).collect::<Option<Vec<_>>>()?;
         let finder = Prefilter::from_hirs_prefix(MatchKind::All, &hirs)?;
         (finder.is_fast() && finder.max_needle_len() > 0).then(|| Self { longest: finder.max_needle_len(), finder })
     }

@@ -34,7 +34,7 @@ pub struct Patterns {
 }
 
 enum Engine {
-    Lazy(lazy::Lazy),
+    Lazy(Box<lazy::Lazy>),
     Stepped(stepped::Stepped),
 }
 
@@ -61,7 +61,7 @@ impl Patterns {
         let engine = if unicode_words.iter().any(|&l| looks.contains(l)) {
             Engine::Stepped(stepped::Stepped::new(nfa))
         } else {
-            Engine::Lazy(lazy::Lazy::new(nfa, texts).map_err(together)?)
+            Engine::Lazy(Box::new(lazy::Lazy::new(nfa, texts).map_err(together)?))
         };
         Ok(Self { texts: texts.to_vec(), engine })
     }
@@ -153,7 +153,7 @@ pub struct Search {
 enum State {
     /// Nothing has come yet, so nothing is held: a body that never starts costs no memory.
     Idle,
-    Lazy(lazy::Run),
+    Lazy(Box<lazy::Run>),
     Stepped(stepped::Run),
 }
 
@@ -188,7 +188,7 @@ impl Search {
     fn step(&mut self, f: impl FnOnce(&Engine, &mut State, &mut Matched)) {
         if matches!(self.state, State::Idle) {
             self.state = match &self.patterns.engine {
-                Engine::Lazy(e) => State::Lazy(e.start()),
+                Engine::Lazy(e) => State::Lazy(Box::new(e.start())),
                 Engine::Stepped(e) => State::Stepped(e.start()),
             };
         }
@@ -201,7 +201,7 @@ impl Drop for Search {
         if let (Engine::Lazy(e), State::Lazy(run)) =
             (&self.patterns.engine, std::mem::replace(&mut self.state, State::Idle))
         {
-            e.give_back(run);
+            e.give_back(*run);
         }
     }
 }
