@@ -1,6 +1,7 @@
 //! What a log hands to the writer, and the writer to the store: the border between `bus` and `store`.
 
 use crate::record::Record;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Where records come from: one partition of one log. Offsets are kept under it.
@@ -28,6 +29,8 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub offset: i64,
+    /// The record as it came: what a dead letter holds when it is the store that refuses it.
+    pub value: Bytes,
     pub content: Content,
 }
 

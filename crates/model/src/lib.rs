@@ -15,6 +15,7 @@ pub mod slot;
 pub mod target;
 pub mod text;
 pub mod time;
+pub mod trouble;
 pub mod words;
 
 pub use id::{Location, TargetId};
