@@ -1,0 +1,11 @@
+//! The kit tested with plain clients of the standard library, so that a site which does not do what it says is not believed.
+
+#[cfg(test)]
+mod client;
+mod pki;
+mod ports;
+mod program;
+mod requests;
+mod steps;
+mod tls;
+mod wait;
