@@ -1,0 +1,178 @@
+//! From addresses to a connection: the guard first, then happy eyeballs (RFC 8305).
+
+use crate::shortage;
+use model::{Reason, guard::Guard, result::Finding};
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+use tokio::net::TcpStream;
+
+/// How long an attempt is alone before the next address is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The addresses that may be asked, those of both families by turns.
+///
+/// # Errors
+/// `blocked`, when the guard leaves none.
+pub fn allowed(guard: &Guard, addresses: &[IpAddr], port: u16) -> Result<Vec<SocketAddr>, Finding> {
+    let mut refused = Vec::new();
+    let mut families: [Vec<IpAddr>; 2] = Default::default();
+    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+    for &address in addresses {
+        match guard.judge(address) {
+            Ok(()) => families[usize::from(address.is_ipv6() != first_is_v6)].push(address),
+            Err(why) => refused.push(format!("{address}: {why}")),
+        }
+    }
+    let [a, b] = families;
+    let by_turns: Vec<_> =
+        (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]).flatten().map(|&ip| (ip, port).into()).collect();
+    if by_turns.is_empty() {
+        return Err(Finding::new(Reason::Blocked, format!("no address may be asked: {}", refused.join(", "))));
+    }
+    Ok(by_turns)
+}
+
+/// Connects to the first address that answers. `tried` is the last address that was tried, also when the time is up.
+///
+/// # Errors
+/// When all fail: refused over unreachable over other; ours over all, since then nobody knows.
+pub async fn connect(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -> Result<TcpStream, Finding> {
+    let stream = match addresses {
+        [one] => {
+            *tried = Some(*one);
+            TcpStream::connect(*one).await.map_err(|e| failure(&[(*one, e)]))?
+        }
+        several => {
+            let (stream, address) = race(several, tried).await?;
+            *tried = Some(address);
+            stream
+        }
+    };
+    if let Err(e) = stream.set_nodelay(true) {
+        tracing::debug!(error = %e, "can't switch off Nagle's algorithm");
+    }
+    Ok(stream)
+}
+
+type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+async fn race(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -> Result<(TcpStream, SocketAddr), Finding> {
+    let mut waiting = addresses.iter().copied();
+    let mut open: Vec<(SocketAddr, Attempt)> = Vec::new();
+    let mut failed = Vec::new();
+    let mut next_at = Box::pin(tokio::time::sleep(Duration::ZERO));
+    loop {
+        let all_failed = open.is_empty();
+        let more = waiting.len() > 0;
+        if all_failed && !more {
+            return Err(failure(&failed));
+        }
+        let event = poll_fn(|cx| {
+            for (i, (_, attempt)) in open.iter_mut().enumerate() {
+                if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
+                    return Poll::Ready(Some((i, done)));
+                }
+            }
+            if more && (all_failed || next_at.as_mut().poll(cx).is_ready()) { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await;
+        match event {
+            Some((i, Ok(stream))) => return Ok((stream, open.swap_remove(i).0)),
+            Some((i, Err(e))) => {
+                failed.push((open.remove(i).0, e));
+                next_at.as_mut().reset(tokio::time::Instant::now()); // a failure starts the next one at once
+            }
+            None => {
+                if let Some(address) = waiting.next() {
+                    *tried = Some(address);
+                    open.push((address, Box::pin(TcpStream::connect(address))));
+                    next_at.as_mut().reset(tokio::time::Instant::now() + STAGGER);
+                }
+            }
+        }
+    }
+}
+
+fn failure(failed: &[(SocketAddr, io::Error)]) -> Finding {
+    let reasons: Vec<_> = failed.iter().map(|(address, e)| reason(*address, e)).collect();
+    let rank = [Reason::ProberFailed, Reason::Timeout, Reason::ConnectRefused, Reason::ConnectUnreachable];
+    let worst = rank.into_iter().find(|r| reasons.contains(r)).unwrap_or(Reason::ConnectFailed);
+    let told = failed.iter().map(|(address, e)| match shortage::of(e) {
+        Some(what) if worst == Reason::ProberFailed => format!("{address}: {what}"),
+        _ => format!("{address}: {}", plain(e)),
+    });
+    let message = told.collect::<Vec<_>>().join(", ");
+    if worst == Reason::Timeout {
+        Finding::timeout(model::Phase::Connect, message)
+    } else {
+        Finding::new(worst, message)
+    }
+}
+
+/// The system's words without its numbers.
+fn plain(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+fn reason(address: SocketAddr, e: &io::Error) -> Reason {
+    match e.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Reason::ConnectRefused,
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN | libc::EAFNOSUPPORT) => {
+            Reason::ConnectUnreachable
+        }
+        Some(libc::ETIMEDOUT) => Reason::Timeout, // the kernel gave up before we did
+        // Without an IPv6 address of our own the kernel says the same as without a free port.
+        Some(libc::EADDRNOTAVAIL) if address.is_ipv6() && !has_source_for(address) => Reason::ConnectUnreachable,
+        _ if shortage::of(e).is_some() => Reason::ProberFailed,
+        _ => Reason::ConnectFailed,
+    }
+}
+
+/// Whether this machine has an address from which it could speak to that one. Sends nothing.
+fn has_source_for(address: SocketAddr) -> bool {
+    let any: SocketAddr = if address.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
+    std::net::UdpSocket::bind(any).and_then(|s| s.connect(address)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(addresses: &[&str]) -> String {
+        let list: Vec<IpAddr> = addresses.iter().map(|a| a.parse().expect("an address")).collect();
+        let guard = Guard { deny: vec!["10.9.0.0/16".parse().expect("a network")], ..Guard::default() };
+        match allowed(&guard, &list, 80) {
+            Ok(list) => list.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>().join(" "),
+            Err(f) => f.reason.to_string(),
+        }
+    }
+
+    #[test]
+    fn families_take_turns_and_refused_addresses_are_skipped() {
+        assert_eq!(order(&["::1", "::2", "1.1.1.1", "1.1.1.2", "1.1.1.3"]), "::1 1.1.1.1 ::2 1.1.1.2 1.1.1.3");
+        assert_eq!(order(&["10.9.0.1", "1.1.1.1"]), "1.1.1.1");
+        assert_eq!(order(&["10.9.0.1", "169.254.169.254"]), "blocked");
+    }
+
+    #[test]
+    fn of_several_failures_refused_says_most_and_our_own_says_nothing_of_the_site() {
+        let errors = |codes: &[i32]| {
+            let list: Vec<_> = codes
+                .iter()
+                .map(|&c| (SocketAddr::from(([127, 0, 0, 1], 80)), io::Error::from_raw_os_error(c)))
+                .collect();
+            failure(&list).reason
+        };
+        assert_eq!(errors(&[libc::EHOSTUNREACH, libc::ECONNREFUSED]), Reason::ConnectRefused);
+        assert_eq!(errors(&[libc::EACCES, libc::EHOSTUNREACH]), Reason::ConnectUnreachable);
+        assert_eq!(errors(&[libc::EACCES]), Reason::ConnectFailed);
+        assert_eq!(errors(&[libc::ECONNREFUSED, libc::EMFILE]), Reason::ProberFailed);
+    }
+}

@@ -1,0 +1,111 @@
+//! The requests of one attempt: the target's own, then one for each redirect that is followed.
+
+use http::Method;
+use model::{Reason, Target, answer::Head, result::Finding, text::masked_url};
+use std::net::IpAddr;
+use url::{Host, Url};
+
+/// One request, and what it may carry.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    pub url: Url,
+    pub method: Method,
+    /// Whether the target's body, and the headers that describe it, go along.
+    pub with_body: bool,
+    /// Whether the target's credentials go along.
+    pub with_credentials: bool,
+    /// Whether this is still the target's host, whatever the port: a configured `host` header or server name is meant for it.
+    pub same_host: bool,
+    /// Whether any hop so far was https: credentials then never go out in the clear.
+    was_secure: bool,
+}
+
+impl Hop {
+    pub fn first(target: &Target) -> Self {
+        Self {
+            url: Url::clone(&target.url),
+            method: target.request.method.clone(),
+            with_body: true,
+            with_credentials: true,
+            same_host: true,
+            was_secure: target.url.scheme() == "https",
+        }
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(80)
+    }
+
+    /// The address that the URL spells, if it spells one.
+    pub fn literal(&self) -> Option<IpAddr> {
+        match self.url.host()? {
+            Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
+            Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
+            Host::Domain(_) => None,
+        }
+    }
+
+    /// Host name or address, without the brackets of an IPv6 literal.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Where a redirect leads: 301 302 303 turn into GET without body (HEAD stays HEAD), 307 308 keep both.
+    ///
+    /// # Errors
+    /// `bad_redirect`, when it leads nowhere that can be asked.
+    pub fn follow(&self, head: &Head, location: &[u8], target: &Target) -> Result<Self, Finding> {
+        let bad = |why: &str| Finding::new(Reason::BadRedirect, format!("status {} redirects to {why}", head.status));
+        let text = String::from_utf8_lossy(location);
+        let url = self.url.join(text.trim()).map_err(|e| bad(&format!("a URL that is none: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad(&format!("another scheme than http and https: {}:", url.scheme())));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(bad(&format!("a URL without a host: {}", masked_url(&url))));
+        }
+        let keeps = matches!(head.status, 307 | 308);
+        let method = if keeps || self.method == Method::HEAD { self.method.clone() } else { Method::GET };
+        let secure = url.scheme() == "https";
+        Ok(Self {
+            method,
+            with_body: self.with_body && keeps,
+            with_credentials: same_place(&target.url, &url) && (secure || !self.was_secure),
+            same_host: target.url.host_str() == url.host_str(),
+            was_secure: self.was_secure || secure,
+            url,
+        })
+    }
+}
+
+/// Whether the target's credentials may go there: the same host name and port, or from http on 80 to https on 443 of one host.
+fn same_place(target: &Url, url: &Url) -> bool {
+    let at = |u: &Url| (u.scheme() == "https", u.port_or_known_default());
+    target.host_str() == url.host_str()
+        && (target.port_or_known_default() == url.port_or_known_default()
+            || (at(target) == (false, Some(80)) && at(url) == (true, Some(443))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(from: &str, to: &str) -> bool {
+        same_place(&from.parse().expect("a URL"), &to.parse().expect("a URL"))
+    }
+
+    #[test]
+    fn credentials_stay_with_host_and_port_and_may_go_from_80_to_443() {
+        assert!(places("http://h.example/a", "http://h.example/b"));
+        assert!(places("http://h.example/", "https://h.example/"));
+        assert!(places("http://h.example:80/", "http://h.example/"));
+        assert!(!places("http://h.example:8080/", "https://h.example/"));
+        assert!(!places("http://h.example/", "https://h.example:8443/"));
+        assert!(!places("http://h.example/", "http://www.h.example/"));
+        assert!(!places("https://h.example/", "http://h.example/"));
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP/1.1 as a client that asks once sees it (RFC 9112). Plain functions over bytes: reading and timing are the attempt's.
+
+mod body;
+mod head;
+mod request;
+
+pub use body::Body;
+pub use head::HeadReader;
+pub use request::request;

@@ -1,0 +1,15 @@
+//! Which errors of the operating system are our own: never the target's.
+
+use std::io;
+
+/// What this machine is short of, if that is what the error says.
+pub fn of(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some("no file descriptor left: raise the limit (ulimit -n) or lower probe.concurrency"),
+        libc::ENFILE => Some("no file descriptor left on this machine"),
+        libc::ENOMEM => Some("out of memory"),
+        libc::ENOBUFS => Some("no buffer space left for sockets"),
+        libc::EADDRNOTAVAIL => Some("no local port left"),
+        _ => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! A connection to a site, with or without TLS.
+
+use crate::tcp_info::{self, TcpInfo};
+use bytes::BytesMut;
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+#[derive(Debug)]
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        tcp_info::of(match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        })
+    }
+
+    /// Reads what is there into the end of `buffer`, at most `room` bytes, while sending what is left of `out`.
+    ///
+    /// A site may answer before it has read a request, or instead of reading it: so sending never stands in the way of
+    /// reading, and an error of sending is left to what reading then says. 0 bytes: the site has ended its side.
+    pub async fn exchange(&mut self, out: &mut Outgoing, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+        poll_fn(|cx| {
+            out.poll_send(self, cx);
+            self.poll_fill(cx, buffer, room)
+        })
+        .await
+    }
+
+    /// As [`Stream::exchange`], with nothing left to send.
+    pub async fn read(&mut self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx, buffer, room)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
+        if let Self::Plain(tcp) = self {
+            // Memory is taken when there is something to put into it: many a check only waits.
+            ready!(tcp.poll_read_ready(cx))?;
+        }
+        buffer.reserve(room);
+        poll_read_buf(Pin::new(self), cx, buffer)
+    }
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct Outgoing {
+    bytes: BytesMut,
+    body: bytes::Bytes,
+    flushed: bool,
+}
+
+impl Outgoing {
+    pub fn new(head: BytesMut, body: bytes::Bytes) -> Self {
+        Self { bytes: head, body, flushed: false }
+    }
+
+    /// Sends as much as the connection takes. Gives up for good when it takes no more.
+    fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) {
+        while !self.flushed {
+            let mut stream = Pin::new(&mut *stream);
+            let sent = if !self.bytes.is_empty() {
+                poll_write_buf(stream, cx, &mut self.bytes)
+            } else if !self.body.is_empty() {
+                poll_write_buf(stream, cx, &mut self.body)
+            } else {
+                stream.as_mut().poll_flush(cx).map_ok(|()| {
+                    self.flushed = true;
+                    1
+                })
+            };
+            match sent {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => self.flushed = true,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
