@@ -11,6 +11,7 @@ pub mod judge;
 pub mod pattern;
 pub mod record;
 pub mod result;
+pub mod schedule;
 pub mod slot;
 pub mod target;
 pub mod text;

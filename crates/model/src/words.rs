@@ -95,6 +95,13 @@ words! {
     }
 }
 
+impl Verdict {
+    /// The site works, if not as well as asked for.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
+}
+
 impl Reason {
     /// Reasons of the prober itself, whose verdict is `unknown` and which have no phase.
     pub fn is_ours(self) -> bool {
