@@ -38,6 +38,19 @@ pub enum OpenError {
     Stopped { path: PathBuf },
 }
 
+impl OpenError {
+    /// What a statement that failed says about the file.
+    pub fn of(path: &Path, error: &sqlx::Error) -> Self {
+        let (path, said) = (path.to_owned(), one_line(error));
+        match Cause::of(error) {
+            Cause::Damaged => Self::Damaged { path, detail: said },
+            Cause::Locked | Cause::Full | Cause::Io | Cause::Denied | Cause::Record | Cause::Other => {
+                Self::Unusable { path, why: said }
+            }
+        }
+    }
+}
+
 /// A statement that failed, and in which file.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {deed} {}: {}{}", path.display(), one_line(source), advice(Cause::of(source)))]

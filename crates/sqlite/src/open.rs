@@ -170,7 +170,8 @@ impl OpenFile {
             return Ok(());
         }
         let said: String = sqlx::query("pragma quick_check(1)").fetch_one(&mut *sql).await?.try_get(0)?;
-        if said == "ok" { Ok(()) } else { Err(damaged(&self.path, &said).into()) }
+        let damaged = || OpenError::Damaged { path: self.path.to_path_buf(), detail: said.replace('\n', " ") };
+        if said == "ok" { Ok(()) } else { Err(damaged().into()) }
     }
 
     /// All steps in one transaction. Also asks whether the file may be written at all, and waits for who holds it.
@@ -262,10 +263,7 @@ impl Attempt {
         match Cause::of(&error) {
             Cause::Locked => Ok("another program has locked it".to_owned()),
             Cause::Full | Cause::Io => Ok(one_line(&error)),
-            Cause::Damaged => Err(damaged(path, &one_line(&error))),
-            Cause::Denied | Cause::Record | Cause::Other => {
-                Err(OpenError::Unusable { path: path.to_owned(), why: one_line(&error) })
-            }
+            Cause::Denied | Cause::Damaged | Cause::Record | Cause::Other => Err(OpenError::of(path, &error)),
         }
     }
 }
@@ -291,8 +289,4 @@ fn settled(path: &Path) -> io::Result<PathBuf> {
 
 fn unusable(path: &Path, why: &io::Error) -> OpenError {
     OpenError::Unusable { path: path.to_owned(), why: why.to_string() }
-}
-
-fn damaged(path: &Path, detail: &str) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), detail: detail.replace('\n', " ") }
 }

@@ -1,0 +1,197 @@
+//! The end of the queue that is read: batches of decoded records, and the word that they are stored.
+
+use super::{
+    blob::{Blob, unpack},
+    gauge::Shared,
+    index::Row,
+    now,
+};
+use crate::{Cause, QueueError, record::decode};
+use bytes::Bytes;
+use model::batch::{Batch, Entry, Source};
+use sqlite::{Connection, OpenFile};
+use sqlx::Row as _;
+use std::{collections::HashSet, io, path::Path, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Where records are read. There is one.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    file: OpenFile,
+    shared: Arc<Shared>,
+    source: Source,
+    /// Where the queue stood when it was opened: nobody can have stored more of it. Asked once.
+    next_at_open: Option<i64>,
+    read_at: Option<Instant>,
+    /// Rows that could not be read, so that each is counted once.
+    damaged: HashSet<i64>,
+}
+
+/// How much to read at once, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Records; whole commits are read, so it may be one commit more.
+    pub records: usize,
+    /// Bytes of them, unpacked; likewise.
+    pub bytes: usize,
+    /// Between two reads that bring less than that: each costs the store a commit.
+    pub pace: Duration,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self { records: 5000, bytes: 8 << 20, pace: Duration::from_millis(500) }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(file: OpenFile, connection: Connection, shared: Arc<Shared>, id: &str, next: i64) -> Self {
+        let source = source(id);
+        Self { connection, file, shared, source, next_at_open: Some(next), read_at: None, damaged: HashSet::new() }
+    }
+
+    /// The queue's identity, under which the store keeps how far it is.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Where to read on, given what the store holds as the queue's next offset.
+    ///
+    /// More than the queue has counted to means that its file was restored from an older copy: what it appends now would pass
+    /// for stored. It then becomes another log, with a new identity, and is read from its oldest record; what was stored
+    /// already is stored once, as always.
+    pub async fn resume(&mut self, stored: Option<i64>) -> Result<i64, QueueError> {
+        let newer = |own: i64| stored.filter(|stored| *stored > own);
+        if let Some((own_next, stored_next)) = self.next_at_open.and_then(|own| Some((own, newer(own)?))) {
+            let id = new_id(&mut self.connection).await;
+            let id = id.map_err(|e| QueueError::new("give a new identity to", self.file.path(), e))?;
+            let queue = self.file.path().display();
+            tracing::warn!(%queue, stored_next, own_next, "the queue is older than the store knows; it is read as a new one");
+            self.source = source(&id);
+        } else if let Some(next) = stored {
+            self.next_at_open = None;
+            self.release(next);
+            return Ok(next);
+        }
+        self.next_at_open = None;
+        Ok(self.shared.index().oldest())
+    }
+
+    /// Waits for records at or after `from` and reads them; `None` when the stop comes first.
+    ///
+    /// Records that are gone (dropped for room, or in a damaged row) are passed over: the batch still goes from `from` to its
+    /// `next`. Reading changes nothing, so an error or a dropped future costs nothing.
+    pub async fn read(
+        &mut self,
+        from: i64,
+        most: &Most,
+        stop: &CancellationToken,
+    ) -> Result<Option<Batch>, QueueError> {
+        let rows = tokio::select! {
+            rows = self.rows(from, most) => rows,
+            () = stop.cancelled() => return Ok(None),
+        };
+        let next = rows.last().map_or(from, Row::end);
+        let read = self.blobs(rows).await;
+        let blobs = read.map_err(|e| QueueError::new("read results from", self.file.path(), e))?;
+        // Off the threads that serve sockets: a full batch takes tens of milliseconds.
+        let decoding = tokio::task::spawn_blocking(move || decoded(&blobs, from));
+        let (entries, damaged) = decoding
+            .await
+            .map_err(|e| QueueError::new("decode results from", self.file.path(), io::Error::other(e).into()))?;
+        for (row, why) in damaged {
+            self.lose(&row, &why);
+        }
+        self.read_at = Some(Instant::now());
+        Ok(Some(Batch { source: self.source.clone(), from, next, entries }))
+    }
+
+    /// Everything below `next` is stored. The tail deletes it when it comes by; nothing depends on when.
+    pub fn release(&self, next: i64) {
+        self.shared.index().release(next);
+    }
+
+    /// Waits until the file is closed.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+
+    /// The rows to read, once there are any and it is time.
+    async fn rows(&self, from: i64, most: &Most) -> Vec<Row> {
+        let earliest = self.read_at.map(|at| at + most.pace);
+        loop {
+            let (rows, enough) = self.shared.index().read(from, most.records, most.bytes);
+            let wait = earliest.filter(|at| !enough && *at > Instant::now());
+            match wait {
+                None if !rows.is_empty() => return rows,
+                Some(at) if !rows.is_empty() => {
+                    tokio::select! {
+                        () = self.shared.appended.notified() => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                _ => self.shared.appended.notified().await,
+            }
+        }
+    }
+
+    async fn blobs(&mut self, rows: Vec<Row>) -> sqlx::Result<Vec<(Row, Blob)>> {
+        let mut blobs = Vec::with_capacity(rows.len());
+        for row in rows {
+            // One by one: a damaged page spoils its row and not the others.
+            let query = sqlx::query("select records from batches where first = ?").bind(row.first);
+            match query.fetch_optional(self.connection.sql()).await {
+                Ok(Some(found)) => {
+                    blobs.push((row, Blob { count: row.count, raw: row.raw, bytes: found.try_get(0)? }));
+                }
+                Ok(None) => {} // dropped for room a moment ago, and counted there
+                Err(e) if Cause::of(&e) == Cause::Damaged => self.lose(&row, &e.to_string()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Says and counts, once, that a row can't be read.
+    fn lose(&mut self, row: &Row, why: &str) {
+        if self.damaged.insert(row.first) {
+            lost(self.file.path(), row, why);
+            self.shared.index().lost(u64::from(row.count));
+        }
+    }
+}
+
+fn lost(queue: &Path, row: &Row, why: &str) {
+    let (queue, first, results) = (queue.display(), row.first, row.count);
+    tracing::error!(%queue, first, results, why, "results in the queue are damaged and lost");
+}
+
+fn source(id: &str) -> Source {
+    Source { log: id.into(), name: "queue".into(), partition: 0 }
+}
+
+async fn new_id(connection: &mut Connection) -> sqlx::Result<String> {
+    let id: String = sqlx::query("select lower(hex(randomblob(16)))").fetch_one(connection.sql()).await?.try_get(0)?;
+    sqlx::query("update queue set id = ?").bind(&id).execute(connection.sql()).await?;
+    Ok(id)
+}
+
+type Damaged = Vec<(Row, String)>;
+
+fn decoded(blobs: &[(Row, Blob)], from: i64) -> (Vec<Entry>, Damaged) {
+    let mut entries = Vec::with_capacity(blobs.iter().map(|(row, _)| row.count as usize).sum());
+    let mut damaged = Vec::new();
+    let now = now();
+    let entry = |(offset, value): (i64, Bytes)| Entry { offset, content: decode(&value, now), value };
+    for (row, blob) in blobs {
+        match unpack(blob) {
+            Ok(records) => {
+                entries.extend((row.first..).zip(records).filter(|(offset, _)| *offset >= from).map(entry));
+            }
+            Err(why) => damaged.push((*row, why)),
+        }
+    }
+    (entries, damaged)
+}
