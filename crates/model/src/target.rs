@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use url::Url;
 
 /// A target, cheap to clone: everything of size is shared.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Target {
     pub id: TargetId,
     pub name: Arc<str>,
@@ -36,8 +36,18 @@ pub struct Target {
     pub incident: IncidentRule,
 }
 
+/// Enough to tell it from others; the URL and the request may hold secrets.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("id", &self.id)
+            .field("url", &crate::text::masked_url(&self.url))
+            .finish_non_exhaustive()
+    }
+}
+
 /// How to ask.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Request {
     pub method: Method,
     /// As configured, names in lower case; repeats keep their order. Values may be secret.
@@ -52,6 +62,18 @@ pub struct Request {
     pub max_body: u64,
     /// Configured texts that no message may show: passwords, tokens, secret header values, what came from a file.
     pub secrets: Arc<[Box<str>]>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("redirects", &self.redirects)
+            .field("tls", &self.tls)
+            .field("max_body", &self.max_body)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How to speak TLS. Equal settings share one `Arc`, so that what is built from them can be shared by its address.
