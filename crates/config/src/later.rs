@@ -1,0 +1,63 @@
+//! What is understood and has no effect yet. It is refused, so that nobody trusts a setting that does nothing; a line goes
+//! with the work that gives it its effect.
+
+use crate::{
+    grammar::keys::{CONFIG, DEFAULTS, TARGET},
+    mistakes::Report,
+    place::Path,
+    tree::Node,
+    view::View,
+};
+
+/// Keys of the whole config.
+const OF_CONFIG: &[(&[&str], Used)] = &[
+    (&["kafka"], written),
+    (&["store"], |n| n.as_text().is_some_and(|t| t.starts_with("postgres"))),
+    (&["probe", "resolver"], any_item),
+    (&["probe", "online_check"], any_item),
+];
+
+/// Keys of a target, and so of `defaults`.
+const OF_TARGET: &[(&[&str], Used)] = &[
+    (&["request", "http"], |n| n.as_text() == Some("2")),
+    (&["request", "ip"], |n| n.as_text() != Some("auto")),
+    (&["request", "resolver"], any_item),
+    (&["request", "proxy"], written),
+    (&["expect", "cel"], written),
+    (&["warn", "cel"], written),
+];
+
+type Used = fn(&Node) -> bool;
+
+fn written(_: &Node) -> bool {
+    true
+}
+
+fn any_item(node: &Node) -> bool {
+    !node.items().is_empty()
+}
+
+/// Reports what of a checked config is for later.
+pub(crate) fn refuse_of_config(root: &Node, report: &mut Report) {
+    refuse(View::new(root, &CONFIG), OF_CONFIG, Path::ROOT, report);
+    if let Some(defaults) = View::new(root, &CONFIG).node("defaults") {
+        refuse(View::new(defaults, &DEFAULTS), OF_TARGET, Path::ROOT.key("defaults"), report);
+    }
+}
+
+/// Reports what of a checked target is for later.
+pub(crate) fn refuse_of_target(node: &Node, path: &Path<'_>, report: &mut Report) {
+    refuse(View::new(node, &TARGET), OF_TARGET, *path, report);
+}
+
+fn refuse(view: View<'_>, list: &[(&[&str], Used)], path: Path<'_>, report: &mut Report) {
+    for (keys, is_used) in list {
+        let Some((last, maps)) = keys.split_last() else { continue };
+        let Some(map) = maps.iter().try_fold(view, |view, key| view.node(key).map(|_| view.map(key))) else { continue };
+        if let Some(node) = map.node(last).filter(|n| is_used(n)) {
+            let below = maps.first().map(|key| path.key(key));
+            let whole = format!("`{last}` is not supported yet by this version of Lapwing; take it out");
+            report.add(node.place, &below.as_ref().unwrap_or(&path).key(last), whole);
+        }
+    }
+}

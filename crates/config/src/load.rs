@@ -1,0 +1,184 @@
+//! From a file to a [`Config`]: read, check, include, merge, and all mistakes in one list.
+
+use crate::{
+    environment::{Environment, parse_env_file},
+    files::{self, Files},
+    grammar::{
+        Shape,
+        keys::{CONFIG, INCLUDED},
+    },
+    include,
+    intern::Interned,
+    later,
+    meant::{self, Config},
+    mistakes::{Mistakes, Report},
+    patterns::PatternCache,
+    place::{Path, Place, Sources},
+    target::{Workshop, Written},
+    tree::{self, Node},
+    walk::Walk,
+};
+use model::{Target, TargetId};
+use std::{collections::HashMap, fmt, path::Path as FilePath, sync::Arc};
+
+/// A config without mistakes, which may ask for what this version can't do yet.
+pub struct Parsed {
+    pub(crate) config: Config,
+    pub(crate) root: Node,
+    pub(crate) written: Vec<Written>,
+    pub(crate) sources: Sources,
+}
+
+/// Reads the config in this file, and everything that it names.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn load(path: &FilePath, environment: &Environment) -> Result<Config, Mistakes> {
+    parse(path, environment)?.into_config()
+}
+
+/// As [`load`], but what is for a later version is no mistake yet: enough to show the config.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn parse(path: &FilePath, environment: &Environment) -> Result<Parsed, Mistakes> {
+    let mut loader = Loader { variables: environment.clone(), ..Loader::default() };
+    let parsed = loader.load(path);
+    let Loader { report, sources, .. } = loader;
+    let parsed = parsed.map(|(config, root, written)| Parsed { config, root, written, sources: sources.clone() });
+    report.into_result(&sources)?;
+    // Without a mistake everything was made: what stands in the way of a value is always one.
+    parsed.ok_or_else(|| unexplained(path))
+}
+
+/// No text of it, for any may be secret; [`crate::show()`] is there to be read.
+impl fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parsed").field("targets", &self.written.len()).finish_non_exhaustive()
+    }
+}
+
+impl Parsed {
+    /// # Errors
+    /// What this version can't do yet.
+    pub fn into_config(self) -> Result<Config, Mistakes> {
+        let mut report = Report::default();
+        later::refuse_of_config(&self.root, &mut report);
+        let targets = Path::ROOT.key("targets");
+        for written in &self.written {
+            later::refuse_of_target(&written.node, &targets.index(written.index), &mut report);
+        }
+        report.into_result(&self.sources)?;
+        Ok(self.config)
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    variables: Environment,
+    sources: Sources,
+    files: Files,
+    patterns: PatternCache,
+    report: Report,
+}
+
+impl Loader {
+    fn load(&mut self, path: &FilePath) -> Option<(Config, Node, Vec<Written>)> {
+        let source = self.sources.file(path);
+        let folder = path.parent().unwrap_or(FilePath::new(""));
+        let env_file = folder.join(".env");
+        self.read_env_file(&env_file);
+        let root = self.read(path, source, &CONFIG)?;
+        let mut written = targets_of(&root);
+        let include = root.get("include").map_or(&[][..], Node::items);
+        let included = include::find(include, path, &mut self.report);
+        for file in &included.files {
+            let source = self.sources.file(file);
+            written.extend(self.read(file, source, &INCLUDED).iter().flat_map(targets_of));
+        }
+        let config = meant::settings(&root, folder, &self.variables);
+        meant::check_settings(&root, config.as_ref().map(|c| &c.store), &mut self.report);
+        let targets = self.targets(&written, &meant::defaults(&root));
+        let mut config = config?;
+        config.targets = targets;
+        config.defaults.sources = self.sources.clone();
+        config.files = [path, &env_file].into_iter().map(FilePath::to_owned).collect();
+        config.files.extend(included.files.into_iter().chain(included.folders));
+        config.files.extend(self.files.paths().map(FilePath::to_owned));
+        Some((config, root, written))
+    }
+
+    fn read_env_file(&mut self, path: &FilePath) {
+        let text = match files::read_if_there(path) {
+            Ok(None) => return,
+            Ok(Some(text)) => text,
+            Err(why) => {
+                let source = self.sources.file(path);
+                return self.report.add(Place { source, ..Place::default() }, &Path::ROOT, format!("the file {why}"));
+            }
+        };
+        let (pairs, bad) = parse_env_file(&text);
+        self.variables.add_missing(pairs);
+        if !bad.is_empty() {
+            let source = self.sources.file(path);
+            for line in bad {
+                self.report.add(
+                    Place { source, line: line.line, column: 1 },
+                    &Path::ROOT,
+                    format!("the line {}", line.message),
+                );
+            }
+        }
+    }
+
+    /// The checked root of a file.
+    fn read(&mut self, path: &FilePath, source: u32, shape: &'static Shape) -> Option<Node> {
+        let text = match files::read_config(path) {
+            Ok(text) => text,
+            Err(why) => {
+                self.report.add(Place { source, ..Place::default() }, &Path::ROOT, format!("the file {why}"));
+                return None;
+            }
+        };
+        let tree =
+            tree::parse(text.strip_prefix('\u{feff}').unwrap_or(&text), source, &self.variables, &mut self.report)?;
+        drop(text);
+        let Self { sources, files, patterns, report, .. } = self;
+        Some(Walk { sources, files, patterns, report }.map(&tree, shape, &Path::ROOT))
+    }
+
+    fn targets(&mut self, written: &[Written], defaults: &Node) -> Vec<Arc<Target>> {
+        let Self { sources, files, patterns, report, .. } = self;
+        let mut workshop = Workshop { sources, files, patterns, interned: &mut Interned::default(), report };
+        let mut targets = Vec::with_capacity(written.len());
+        let mut places: HashMap<TargetId, Place> = HashMap::with_capacity(written.len());
+        for written in written {
+            let Some(target) = workshop.target(written, defaults) else { continue };
+            match places.get(&target.id) {
+                Some(first) => workshop.same_id(written, &target.id, *first),
+                None => {
+                    places.insert(target.id.clone(), written.node.place);
+                    targets.push(Arc::new(target));
+                }
+            }
+        }
+        targets
+    }
+}
+
+fn targets_of(root: &Node) -> Vec<Written> {
+    let items = root.get("targets").map_or(&[][..], Node::items);
+    items.iter().cloned().enumerate().map(|(index, node)| Written { node, index }).collect()
+}
+
+fn unexplained(path: &FilePath) -> Mistakes {
+    let mut sources = Sources::default();
+    let source = sources.file(path);
+    let mut report = Report::default();
+    report.add(
+        Place { source, ..Place::default() },
+        &Path::ROOT,
+        "the file cannot be used, for a reason that is a bug of Lapwing",
+    );
+    report.into_result(&sources).err().unwrap_or(Mistakes { list: Vec::new(), more: 0 })
+}
