@@ -21,6 +21,7 @@ mod patterns;
 mod place;
 mod request;
 mod rules;
+mod schema;
 mod secrets;
 mod show;
 mod spot;
@@ -39,6 +40,7 @@ pub use load::{Parsed, load, parse};
 pub use meant::{Config, MetricsSetting, ProbeSetting, QueueSetting, Retention, WebSetting};
 pub use mistakes::{Mistake, Mistakes};
 pub use rules::{Listen, NotListen};
+pub use schema::schema;
 pub use show::show;
 pub use store::StoreSetting;
 

@@ -1,0 +1,56 @@
+//! The files that we hand out are good ones.
+
+use crate::helper::{Folder, repository};
+use config::{Environment, load};
+
+#[test]
+fn the_sample_loads_and_watches_lapwing_itself() {
+    let config =
+        load(&repository().join("lapwing.sample.yaml"), &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
+    let own = config.targets.iter().find(|t| t.id.as_str() == "lapwing").expect("a target of its own");
+    assert_eq!(own.url.as_str(), format!("http://{}/healthz", config.web.listen));
+    assert!(own.interval_ms <= 10_000 && config.targets.len() > 2);
+}
+
+#[test]
+fn the_starter_loads() {
+    assert_eq!(Folder::new(config::starter()).good().targets.len(), 2);
+}
+
+#[test]
+fn the_starter_explains_every_key() {
+    let schema = config::schema();
+    let shapes = schema["$defs"].as_object().expect("definitions").values().chain([&schema]);
+    for properties in shapes.filter_map(|s| s["properties"].as_object()) {
+        for key in properties.keys() {
+            assert!(
+                config::starter().contains(&format!("{key}:")) || config::starter().contains(key),
+                "{key} is not in the starter"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_starters_comments_are_good_too() {
+    // What stands behind a `#` before a key, taken in one section at a time.
+    let sections = config::starter().split("\n\n").filter(|s| s.lines().all(|l| l.starts_with('#')));
+    let mut tried = 0;
+    for section in sections {
+        let yaml: String = section
+            .lines()
+            .map(|l| format!("{}\n", l.trim_start_matches('#').strip_prefix(' ').unwrap_or("")))
+            .collect();
+        let is_key = |l: &str| {
+            l.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == ' ') && l.contains(": ")
+                || l.trim_end().ends_with(':')
+        };
+        let yaml: String = yaml.lines().filter(|l| is_key(l)).map(|l| format!("{l}\n")).collect();
+        let found = Folder::new(&format!("{yaml}targets: []")).variables(&[("KAFKA_PASSWORD", "x")]).mistakes();
+        let left: Vec<_> =
+            found.iter().filter(|m| !m.contains("not supported yet") && !m.contains("No such file")).collect();
+        assert!(left.is_empty(), "{left:?} in\n{yaml}");
+        tried += 1;
+    }
+    assert!(tried >= 4, "only {tried} sections of comments");
+}
