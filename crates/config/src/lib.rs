@@ -5,6 +5,7 @@
 //! mistake is found in one go and named with its place. The grammar is one table, from which the JSON Schema ([`schema`]) and
 //! the effective config ([`show`]) come too.
 
+mod bare;
 mod diff;
 mod environment;
 mod files;
@@ -34,6 +35,7 @@ mod view;
 mod walk;
 mod yaml;
 
+pub use bare::{BareFlags, bare_targets};
 pub use diff::{Difference, difference};
 pub use environment::Environment;
 pub use load::{Parsed, load, parse};

@@ -1,6 +1,8 @@
 //! The crate from outside: text in, targets or mistakes out.
 
 #[cfg(test)]
+mod bare;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod files;
