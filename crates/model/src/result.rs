@@ -1,6 +1,6 @@
 //! What a check found.
 
-use crate::{Location, Phase, Reason, TargetId, UnixMs, Verdict};
+use crate::{Location, Phase, Reason, Target, TargetId, UnixMs, Verdict};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// One look at one target from one location for one slot. Its identity is `(target, location, due_at)`.
@@ -19,6 +19,24 @@ pub struct CheckResult {
     pub finding: Option<Finding>,
     /// `None` only for `late`: nobody looked.
     pub look: Option<Look>,
+}
+
+impl CheckResult {
+    /// A result for a slot at which nobody could look, for a reason of ours.
+    pub fn unknown(target: &Target, location: Location, due_at: UnixMs, finding: Finding) -> Self {
+        Self {
+            target: target.id.clone(),
+            name: Arc::clone(&target.name),
+            group: target.group.clone(),
+            url: crate::text::masked_url(&target.url).into(),
+            location,
+            due_at,
+            interval_ms: target.interval_ms,
+            verdict: Verdict::Unknown,
+            finding: Some(finding),
+            look: None,
+        }
+    }
 }
 
 /// Why a result is not `up`.

@@ -86,7 +86,6 @@ type Alarm = Reverse<(UnixMs, UnixMs, Key)>;
 #[derive(Debug)]
 pub struct Schedule {
     location: Location,
-    limits: Limits,
     entries: Vec<Entry>,
     free: Vec<usize>,
     by_id: HashMap<TargetId, usize>,
@@ -100,7 +99,6 @@ impl Schedule {
     pub fn new(location: Location, limits: Limits) -> Self {
         Self {
             location,
-            limits,
             entries: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
@@ -117,11 +115,15 @@ impl Schedule {
 
     /// Takes over the targets of a configuration, at the start and at a reload. Those that are as they were keep their
     /// schedule; what is new or changed is due at its current slot if that has no result yet, else at its next.
-    pub fn set(&mut self, limits: Limits, targets: &[Arc<Target>], now: UnixMs) {
-        self.limits = limits;
+    ///
+    /// Another location has other slots, of which none has a result.
+    pub fn set(&mut self, location: &Location, limits: Limits, targets: &[Arc<Target>], now: UnixMs) {
         self.places.set_limits(limits);
-        let location = self.location.clone();
-        let wanted: Vec<_> = targets.iter().filter(|t| t.is_watched_from(&location)).collect();
+        if *location != self.location {
+            self.location = location.clone();
+            self.forget();
+        }
+        let wanted: Vec<_> = targets.iter().filter(|t| t.is_watched_from(location)).collect();
         let ids: std::collections::HashSet<&TargetId> = wanted.iter().map(|t| &t.id).collect();
         let gone: Vec<TargetId> = self.by_id.keys().filter(|id| !ids.contains(id)).cloned().collect();
         for id in gone {
@@ -133,6 +135,15 @@ impl Schedule {
             let share = if count > limits.concurrency { i as f64 / count as f64 } else { 0.0 };
             self.insert(target, now, share);
         }
+    }
+
+    /// All targets go; what runs of them ends as it likes.
+    fn forget(&mut self) {
+        let all: Vec<TargetId> = self.by_id.keys().cloned().collect();
+        for id in all {
+            self.remove(&id);
+        }
+        self.entries.iter_mut().for_each(|e| e.last = None);
     }
 
     fn is_unchanged(&self, target: &Target) -> bool {

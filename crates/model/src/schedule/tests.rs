@@ -47,7 +47,7 @@ fn home() -> Location {
 
 fn schedule(limits: Limits, targets: &[Arc<Target>]) -> Schedule {
     let mut s = Schedule::new(home(), limits);
-    s.set(limits, targets, T0);
+    s.set(&home(), limits, targets, T0);
     s
 }
 
@@ -153,7 +153,7 @@ fn dead_hosts_hold_at_most_half_of_the_places() {
         (dead, held.len() - dead)
     };
     assert_eq!(ask(&mut s, 1, 30), (10, 0));
-    s.set(limits(20, 20), &[dead, crowd("well", 30, 10)].concat(), T0 + ms(15_000));
+    s.set(&home(), limits(20, 20), &[dead, crowd("well", 30, 10)].concat(), T0 + ms(15_000));
     assert_eq!(ask(&mut s, 30, 80), (10, 10));
 }
 
@@ -196,8 +196,8 @@ fn a_target_is_never_checked_twice_at_once() {
     }
     assert!(late >= 3, "{late} of the slots that passed meanwhile are late");
     // Nor when a reload takes it away and brings it back.
-    s.set(limits(10, 10), &[], T0 + ms(5000));
-    s.set(limits(10, 10), std::slice::from_ref(&a), T0 + ms(5000));
+    s.set(&home(), limits(10, 10), &[], T0 + ms(5000));
+    s.set(&home(), limits(10, 10), std::slice::from_ref(&a), T0 + ms(5000));
     assert!(starts(&mut s, T0 + ms(6200)).0.is_empty());
     s.done(&jobs[0], false);
     assert_eq!(starts(&mut s, T0 + ms(6300)).0.len(), 1);
@@ -225,7 +225,7 @@ fn a_reload_leaves_unchanged_targets_alone() {
     let same: Vec<_> = targets.iter().map(|t| Arc::new(Target::clone(t))).collect();
     let mut log = |slot: &Slot, now: UnixMs| got.push((slot.target.id.clone(), slot.due_at, now));
     run(&mut reloaded, T0, T0 + ms(40_000), &mut log);
-    reloaded.set(limits(10, 10), &same, T0 + ms(40_200));
+    reloaded.set(&home(), limits(10, 10), &same, T0 + ms(40_200));
     run(&mut reloaded, T0 + ms(40_500), T0 + ms(90_000), &mut log);
     assert_eq!(got, want);
 }
@@ -236,7 +236,7 @@ fn a_new_target_is_due_at_once_and_a_changed_one_when_its_slot_has_no_result() {
     let mut s = schedule(limits(10, 10), std::slice::from_ref(&a));
     run(&mut s, T0, T0 + ms(1000), |_, _| {});
     let changed = Arc::new(Target { retries: 1, ..Target::clone(&a) });
-    s.set(limits(10, 10), &[Arc::clone(&changed), b], T0 + ms(1200));
+    s.set(&home(), limits(10, 10), &[Arc::clone(&changed), b], T0 + ms(1200));
     let (jobs, _) = starts(&mut s, T0 + ms(1300));
     assert_eq!(ids(&jobs), ["b"], "a has its result for this slot");
     for j in &jobs {
@@ -244,7 +244,7 @@ fn a_new_target_is_due_at_once_and_a_changed_one_when_its_slot_has_no_result() {
     }
     // Another interval has other slots: the current one has no result yet.
     let other = Arc::new(Target { interval_ms: 1000, ..Target::clone(&changed) });
-    s.set(limits(10, 10), &[other], T0 + ms(1400));
+    s.set(&home(), limits(10, 10), &[other], T0 + ms(1400));
     let current = Slots::new("a", "home", 1000).current(T0 + ms(1500));
     let last = Slots::new("a", "home", 3_600_000).current(T0);
     let (jobs, _) = starts(&mut s, T0 + ms(1500));
@@ -252,11 +252,27 @@ fn a_new_target_is_due_at_once_and_a_changed_one_when_its_slot_has_no_result() {
 }
 
 #[test]
+fn another_location_has_other_slots_and_no_results_yet() {
+    let targets = crowd("a", 3, 3600);
+    let mut s = schedule(limits(10, 10), &targets);
+    run(&mut s, T0, T0 + ms(1000), |_, _| {});
+    let office = Location::new("office").expect("a location");
+    s.set(&office, limits(10, 10), &targets, T0 + ms(1200));
+    let (jobs, _) = starts(&mut s, T0 + ms(1300));
+    let due: Vec<_> = jobs.iter().map(|j| (j.slot.target.id.clone(), j.slot.due_at)).collect();
+    let want: Vec<_> = jobs
+        .iter()
+        .map(|j| (j.slot.target.id.clone(), Slots::new(j.slot.target.id.as_str(), "office", 3_600_000).current(T0)))
+        .collect();
+    assert_eq!((due.len(), due), (3, want));
+}
+
+#[test]
 fn a_removed_target_is_not_checked_again() {
     let targets = crowd("a", 3, 5);
     let mut s = schedule(limits(10, 10), &targets);
     run(&mut s, T0, T0 + ms(5000), |_, _| {});
-    s.set(limits(10, 10), &targets[1..], T0 + ms(5100));
+    s.set(&home(), limits(10, 10), &targets[1..], T0 + ms(5100));
     run(&mut s, T0 + ms(5500), T0 + ms(30_000), |slot, _| assert_ne!(slot.target.id, targets[0].id));
 }
 
