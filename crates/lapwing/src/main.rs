@@ -1,1 +1,42 @@
-fn main() {}
+//! The binary: reads what is wanted, runs it, says how it ended.
+
+mod admin;
+mod check;
+mod checker;
+mod cli;
+mod clock;
+mod commands;
+mod exit;
+mod logging;
+mod metrics;
+mod ready;
+mod reload;
+mod report;
+mod run;
+mod stop;
+mod watch;
+mod writer;
+
+use clap::Parser;
+use cli::{Cli, Command, ConfigCommand, DbCommand};
+use exit::Exit;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.shared);
+    let done = match &cli.command {
+        Command::Run(args) => run::run(&cli.shared, args),
+        Command::Check(args) => check::check(&cli.shared, args),
+        Command::Config { command } => match command {
+            ConfigCommand::Check => commands::config_check(&cli.shared),
+            ConfigCommand::Show => commands::config_show(&cli.shared),
+            ConfigCommand::Schema => commands::config_schema(),
+            ConfigCommand::Init(args) => commands::config_init(&cli.shared, args),
+        },
+        Command::Db { command: DbCommand::Migrate } => commands::db_migrate(&cli.shared),
+        Command::Completions { shell } => commands::completions(*shell),
+        Command::Man => commands::man(),
+    };
+    done.unwrap_or_else(Exit::tell)
+}

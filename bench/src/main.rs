@@ -1,0 +1,50 @@
+//! Measures Lapwing beside what it is compared with, in one run on one machine: figures of different machines are no ratio.
+//!
+//! `bench all` starts nginx on loopback and then itself, once for each thing that is measured, so that every figure is that of
+//! a whole process. `docs/performance.md` has the results and what they mean.
+
+mod engine;
+mod floor;
+mod load;
+mod nginx;
+mod pipeline;
+mod report;
+
+use clap::{Parser, Subcommand};
+use load::Load;
+use std::{path::PathBuf, time::Duration};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures Lapwing beside its floor")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything, as a table of ratios
+    All {
+        /// The built `lapwing`
+        #[arg(long, default_value = "target/release/lapwing")]
+        bin: PathBuf,
+        /// How long each closed loop runs
+        #[arg(long, default_value_t = 8)]
+        seconds: u64,
+        /// How often each pair is measured; the median counts
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// The floor program: hyper's connection and a lazy DFA, no result, no expectations
+    Floor(Load),
+    /// The engine: `Prober::check` in a closed loop
+    Engine(Load),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::All { bin, seconds, rounds } => report::all(&bin, Duration::from_secs(seconds), rounds),
+        Command::Floor(load) => load.run(floor::Floor::new),
+        Command::Engine(load) => load.run(engine::Engine::new),
+    }
+}

@@ -1,0 +1,181 @@
+//! The command line: what can be typed, and the words that explain it.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Watches websites: checks that can be trusted, results that are not lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lapwing",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "First steps:\n  lapwing check https://example.org/    look at one site, now\n  lapwing config init                   write a commented lapwing.yaml\n  lapwing run                           watch what it names\n\nExit codes: 0 fine; 1 `check` saw a target down or unknown; 2 wrong usage or configuration; 3 a failure at run time."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub shared: Shared,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings of every command")]
+pub struct Shared {
+    /// The configuration [default: lapwing.yaml in the working directory]
+    #[arg(short, long, global = true, env = "LAPWING_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Say more: -v debug, -vv trace (RUST_LOG says it in detail)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say less: -q only warnings, -qq only errors
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub quiet: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch: probe, queue, write, in one process with an embedded database
+    #[command(
+        after_help = "Example:\n  lapwing run -c lapwing.yaml --listen 127.0.0.1:8080\n\nSIGHUP, or a change of the file, reloads the configuration; SIGTERM ends it in good order."
+    )]
+    Run(RunArgs),
+    /// Look once, now, at URLs or at the targets of the configuration
+    #[command(
+        after_help = "Examples:\n  lapwing check https://example.org/ --match 'Example Domain'\n  lapwing check -c lapwing.yaml --target shop-cart\n  lapwing check --json | jq -r '.target + \" \" + .verdict'"
+    )]
+    Check(CheckArgs),
+    /// Check, show, describe or begin a configuration
+    #[command(after_help = "Example:\n  lapwing config check -c lapwing.yaml")]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Look after the database
+    #[command(after_help = "Example:\n  lapwing db migrate -c lapwing.yaml")]
+    Db {
+        #[command(subcommand)]
+        command: DbCommand,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  lapwing completions bash > /etc/bash_completion.d/lapwing")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  lapwing man > lapwing.1")]
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where health, readiness and metrics are served, instead of `web.listen`
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Refuse to change the database's schema
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// What to look at, instead of the configuration's targets
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub urls: Vec<String>,
+    /// Only this target of the configuration (repeatable)
+    #[arg(long, value_name = "ID", conflicts_with = "urls")]
+    pub target: Vec<String>,
+    /// One result record a line, in the order given
+    #[arg(long)]
+    pub json: bool,
+    /// Of one attempt, all phases, like 5s or 800ms
+    #[arg(long, value_name = "DURATION", requires = "urls")]
+    pub timeout: Option<String>,
+    /// What status is fine, like 200-299 (repeatable)
+    #[arg(long, value_name = "CODES", requires = "urls")]
+    pub status: Vec<String>,
+    /// A pattern that the body must match (repeatable)
+    #[arg(long = "match", value_name = "REGEX", requires = "urls")]
+    pub matches: Vec<String>,
+    /// A pattern that the body must not match (repeatable)
+    #[arg(long = "not-match", value_name = "REGEX", requires = "urls")]
+    pub not_matches: Vec<String>,
+    /// A header to send (repeatable)
+    #[arg(long, value_name = "'K: V'", requires = "urls")]
+    pub header: Vec<String>,
+    /// The request's method [default: GET]
+    #[arg(long, value_name = "M", requires = "urls")]
+    pub method: Option<String>,
+    /// Don't verify the certificate
+    #[arg(long, requires = "urls")]
+    pub insecure: bool,
+    /// Trust the certificates of this file instead of the system's
+    #[arg(long, value_name = "FILE", requires = "urls", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
+    /// Ask this resolver for names
+    #[arg(long, value_name = "IP:PORT", requires = "urls")]
+    pub resolver: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Name every mistake at once, with its file and line
+    #[command(after_help = "Example:\n  lapwing config check -c lapwing.yaml && systemctl reload lapwing")]
+    Check,
+    /// Print the effective configuration, secrets hidden
+    #[command(after_help = "Example:\n  lapwing config show -c lapwing.yaml")]
+    Show,
+    /// Print the JSON Schema, for editors
+    #[command(after_help = "Example:\n  lapwing config schema > lapwing.schema.json")]
+    Schema,
+    /// Write a commented starter file
+    #[command(after_help = "Example:\n  lapwing config init -c lapwing.yaml")]
+    Init(InitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Print it instead
+    #[arg(long)]
+    pub stdout: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Make the database, or bring its schema up to this version
+    #[command(after_help = "Example:\n  lapwing db migrate -c lapwing.yaml")]
+    Migrate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_in_its_help() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("lapwing"), "{} has no example", sub.get_name());
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+    }
+}

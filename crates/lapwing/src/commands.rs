@@ -1,0 +1,87 @@
+//! The commands that do one small thing and end.
+
+use crate::{
+    cli::{Cli, InitArgs, Shared},
+    exit::{self, Exit},
+    reload::Source,
+    stop,
+};
+use anyhow::Context;
+use clap::CommandFactory;
+use config::{Environment, StoreSetting};
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
+use store::{Settings, Store};
+
+type Done = Result<ExitCode, Exit>;
+
+pub fn config_check(shared: &Shared) -> Done {
+    let source = Source::of(shared);
+    let config = source.load().map_err(Exit::usage)?;
+    exit::print(&format!("{}: fine, {} targets\n", source.path.display(), config.targets.len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn config_show(shared: &Shared) -> Done {
+    let parsed = config::parse(&Source::of(shared).path, &Environment::of_process()).map_err(Exit::usage)?;
+    exit::print(&config::show(&parsed))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn config_schema() -> Done {
+    let schema = serde_json::to_string_pretty(&config::schema()).context("write the schema")?;
+    exit::print(&format!("{schema}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn config_init(shared: &Shared, args: &InitArgs) -> Done {
+    if args.stdout {
+        exit::print(config::starter())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = Source::of(shared).path;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            Exit::usage(format!("{}: there is one already; it is left as it is", path.display()))
+        }
+        _ => Exit::failure(format!("{}: can't be written: {e}", path.display())),
+    })?;
+    file.write_all(config::starter().as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    exit::tell(&format!("{} is written; edit it, then: lapwing run -c {}", path.display(), path.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn db_migrate(shared: &Shared) -> Done {
+    let config = Source::of(shared).load().map_err(Exit::usage)?;
+    let StoreSetting::Sqlite(path) = &config.store else {
+        return Err(Exit::usage("store: only sqlite: is supported yet by this version of Lapwing"));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
+        let stop = stop::on_signal()?;
+        let store = Store::open_sqlite(path, Settings::default(), &stop.asked)
+            .await
+            .map_err(|e| Exit::failure(format!("lapwing: {e}")))?;
+        store.close().await;
+        exit::print(&format!("{}: up to date\n", path.display()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn completions(shell: clap_complete::Shell) -> Done {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lapwing", &mut text);
+    exit::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn man() -> Done {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut text).context("write the manual page")?;
+    exit::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,58 @@
+//! How a run ends, for people and for scripts: 0 fine, 1 a check saw trouble, 2 wrong usage or configuration, 3 a failure.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// An end that is not a good one.
+#[derive(Debug)]
+pub struct Exit {
+    code: u8,
+    message: String,
+}
+
+pub const SAW_TROUBLE: u8 = 1;
+const USAGE: u8 = 2;
+const FAILURE: u8 = 3;
+
+impl Exit {
+    /// Wrong usage or configuration: nothing was started.
+    pub fn usage(message: impl Display) -> Self {
+        Self { code: USAGE, message: message.to_string() }
+    }
+
+    /// Something went wrong at run time.
+    pub fn failure(message: impl Display) -> Self {
+        Self { code: FAILURE, message: message.to_string() }
+    }
+
+    /// Tells it on stderr, and is the code to end with.
+    pub fn tell(self) -> ExitCode {
+        tell(&self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<anyhow::Error> for Exit {
+    fn from(e: anyhow::Error) -> Self {
+        Self::failure(format!("lapwing: {e:#}"))
+    }
+}
+
+/// A line for people. When stderr is gone there is nobody to tell.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Text for stdout. A reader that has gone away (`| head`) is no failure.
+pub fn print(text: &str) -> Result<(), Exit> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Exit::failure(format!("lapwing: can't write to stdout: {e}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

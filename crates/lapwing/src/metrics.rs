@@ -1,0 +1,214 @@
+//! What the process counts, under the names of the contract.
+
+use bus::queue::Gauge as QueueGauge;
+use model::{CheckResult, UnixMs};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::{
+    sync::{OnceLock, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use store::Counts;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    verdict: &'static str,
+    /// Empty for `up`.
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+/// The stages whose progress is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    Probe,
+    Queue,
+    Write,
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Queue => "queue",
+            Self::Write => "write",
+        }
+    }
+}
+
+type SecondsGauge = Gauge<f64, AtomicU64>;
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    queue: OnceLock<QueueGauge>,
+    checks: Family<CheckLabels, Counter>,
+    lag: Histogram,
+    in_flight: Gauge,
+    queue_results: Gauge,
+    queue_bytes: Gauge,
+    queue_oldest: SecondsGauge,
+    queue_dropped: Counter,
+    stored: Counter,
+    skipped: Family<CauseLabel, Counter>,
+    commit: Histogram,
+    dead_letters: Family<ReasonLabel, Counter>,
+    progress: Family<StageLabel, SecondsGauge>,
+    reload: Gauge,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut r = Registry::default();
+        let checks = Family::default();
+        r.register("lapwing_checks", "Checks by what they concluded", checks.clone());
+        let lag = Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0]);
+        r.register("lapwing_check_lag_seconds", "How late checks start against their slots", lag.clone());
+        let in_flight = Gauge::default();
+        r.register("lapwing_checks_in_flight", "Checks that run now", in_flight.clone());
+        let queue_results = Gauge::default();
+        r.register("lapwing_queue_results", "Results that wait in the queue", queue_results.clone());
+        let queue_bytes = Gauge::default();
+        r.register("lapwing_queue_bytes", "Bytes of the results that wait in the queue", queue_bytes.clone());
+        let queue_oldest = SecondsGauge::default();
+        r.register(
+            "lapwing_queue_oldest_seconds",
+            "Age of the oldest result that waits in the queue",
+            queue_oldest.clone(),
+        );
+        let queue_dropped = Counter::default();
+        r.register(
+            "lapwing_queue_dropped",
+            "Results that were dropped because the queue was full or could not be written",
+            queue_dropped.clone(),
+        );
+        let stored = Counter::default();
+        r.register("lapwing_results_stored", "Results that were stored", stored.clone());
+        let skipped = Family::default();
+        r.register("lapwing_results_skipped", "Records that were read and not stored", skipped.clone());
+        let commit = Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
+        r.register("lapwing_store_commit_seconds", "Time of one transaction of the store", commit.clone());
+        let dead_letters = Family::default();
+        r.register("lapwing_dead_letters", "Records that became dead letters", dead_letters.clone());
+        let progress = Family::default();
+        r.register("lapwing_last_progress_timestamp_seconds", "When a stage last got something done", progress.clone());
+        let reload: Gauge = Gauge::default();
+        reload.set(1);
+        r.register(
+            "lapwing_config_last_reload_successful",
+            "Whether the configuration in force is the one in the file",
+            reload.clone(),
+        );
+        Self {
+            registry: r,
+            queue: OnceLock::new(),
+            checks,
+            lag,
+            in_flight,
+            queue_results,
+            queue_bytes,
+            queue_oldest,
+            queue_dropped,
+            stored,
+            skipped,
+            commit,
+            dead_letters,
+            progress,
+            reload,
+        }
+    }
+
+    /// The queue whose size is shown.
+    pub fn watch_queue(&self, queue: QueueGauge) {
+        let _ = self.queue.set(queue); // a process has one queue
+    }
+
+    pub fn started(&self, lag: Duration) {
+        self.lag.observe(lag.as_secs_f64());
+    }
+
+    pub fn in_flight(&self, n: usize) {
+        self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    pub fn checked(&self, result: &CheckResult) {
+        let reason = result.finding.as_ref().map_or("", |f| f.reason.word());
+        self.checks.get_or_create(&CheckLabels { verdict: result.verdict.word(), reason }).inc();
+        self.progress(Stage::Probe);
+    }
+
+    /// A batch was committed to the store.
+    pub fn stored(&self, counts: &Counts, took: Duration) {
+        let Counts { stored, duplicate, too_old, unknown_kind, dead } = *counts;
+        self.commit.observe(took.as_secs_f64());
+        self.stored.inc_by(stored);
+        for (cause, n) in [("duplicate", duplicate), ("too_old", too_old), ("unknown_kind", unknown_kind)] {
+            self.skipped.get_or_create(&CauseLabel { cause }).inc_by(n);
+        }
+        for (reason, n) in dead.by_reason().into_iter().filter(|(_, n)| *n > 0) {
+            self.dead_letters.get_or_create(&ReasonLabel { reason: reason.word() }).inc_by(n);
+        }
+        self.progress(Stage::Write);
+    }
+
+    pub fn reloaded(&self, well: bool) {
+        self.reload.set(i64::from(well));
+    }
+
+    pub fn progress(&self, stage: Stage) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        self.progress.get_or_create(&StageLabel { stage: stage.word() }).set(now);
+    }
+
+    /// How many results wait in the queue or for it.
+    pub fn waiting(&self) -> u64 {
+        self.queue.get().map_or(0, |q| {
+            let stats = q.stats();
+            stats.results + stats.in_memory
+        })
+    }
+
+    /// Why the queue can't keep results as it should.
+    pub fn queue_trouble(&self) -> Option<String> {
+        self.queue.get()?.stats().trouble.map(|t| t.to_string())
+    }
+
+    fn look_at_queue(&self) {
+        let Some(stats) = self.queue.get().map(QueueGauge::stats) else { return };
+        let now = UnixMs::from_system(SystemTime::now());
+        self.queue_results.set(i64::try_from(stats.results + stats.in_memory).unwrap_or(i64::MAX));
+        self.queue_bytes.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
+        self.queue_oldest.set(stats.oldest_at.map_or(0.0, |at| now.since(at).as_secs_f64()));
+        self.queue_dropped.inc_by(stats.dropped_total.saturating_sub(self.queue_dropped.get()));
+        if let Some(at) = stats.committed_at {
+            self.progress.get_or_create(&StageLabel { stage: Stage::Queue.word() }).set(at.0 as f64 / 1e3);
+        }
+    }
+
+    /// The text that a scraper reads (OpenMetrics 1.0).
+    pub fn text(&self) -> String {
+        self.look_at_queue();
+        let mut out = String::new();
+        match encode(&mut out, &self.registry) {
+            Ok(()) => out,
+            Err(e) => format!("# can't write the metrics: {e}\n"),
+        }
+    }
+}
