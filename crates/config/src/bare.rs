@@ -1,8 +1,9 @@
-//! URLs of the command line: the same grammar, the same `defaults`, the same rules as in a file; a mistake names the flag.
+//! URLs of the command line: the same grammar, the same `defaults`, the same rules as in a file; a mistake names the
+//! flag.
 
 use crate::{
     files::Files,
-    grammar::keys::TARGET,
+    grammar::target::TARGET,
     intern::Interned,
     later,
     meant::Config,
@@ -44,8 +45,8 @@ impl std::fmt::Debug for BareFlags {
     }
 }
 
-/// Makes targets of URLs, in their order, over the `defaults` of a config. Ids are slugs of the URLs; equal ones are numbered.
-/// An interval that is too short for the timeout is stretched, for each is checked once.
+/// Makes targets of URLs, in their order, over the `defaults` of a config. Ids are slugs of the URLs; equal ones are
+/// numbered. An interval that is too short for the timeout is stretched, for each is checked once.
 ///
 /// # Errors
 /// Every mistake at once, each named by its flag.

@@ -56,8 +56,8 @@ pub(crate) struct BadLine {
     pub message: &'static str,
 }
 
-/// Reads `NAME=value` lines: `#` comments, an `export` in front, `'as it is'`, `"with \n \" \\ \$"`. Nothing is replaced in
-/// the values, so that the same text means the same for every reader of such files.
+/// Reads `NAME=value` lines: `#` comments, an `export` in front, `'as it is'`, `"with \n \" \\ \$"`. Nothing is
+/// replaced in the values, so that the same text means the same for every reader of such files.
 pub(crate) fn parse_env_file(text: &str) -> (Vec<(String, String)>, Vec<BadLine>) {
     let (mut pairs, mut bad) = (Vec::new(), Vec::new());
     for (line, number) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..) {
@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_line_is_a_name_and_a_value() {
-        let text = "\u{feff}# comment\n\nA=1\nexport B = two words  # why\nC='as $it is' # x\nD=\"a\\nb\\\"\\$\"\nE=\nF=#\nG=a#b\r\n";
+        let text = concat!(
+            "\u{feff}# comment\n\nA=1\nexport B = two words  # why\n",
+            "C='as $it is' # x\nD=\"a\\nb\\\"\\$\"\nE=\nF=#\nG=a#b\r\n",
+        );
         let (pairs, bad) = parse_env_file(text);
         assert_eq!(bad, []);
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();

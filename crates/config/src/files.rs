@@ -1,5 +1,5 @@
-//! Files that a config names: read once each, and parsed to what they must hold. An error is a predicate: the path stands
-//! before it.
+//! Files that a config names: read once each, and parsed to what they must hold. An error is a predicate: the path
+//! stands before it.
 
 use crate::grammar::Content;
 use model::target::PrivateKey;

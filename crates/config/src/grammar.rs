@@ -1,7 +1,9 @@
-//! What the grammar of a config is made of. The tables in these words stand in [`keys`]; from them come the checks, the
-//! defaults, `config show` and the JSON Schema.
+//! What the grammar of a config is made of. The tables in these words stand in [`keys`] and [`target`]; from them come
+//! the checks, the defaults, `config show` and the JSON Schema.
 
 pub(crate) mod keys;
+mod kinds;
+pub(crate) mod target;
 
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ pub(crate) struct Shape {
     pub name: &'static str,
     pub doc: &'static str,
     pub keys: &'static [Key],
-    /// Of each group at most one key may be written in one map; in a target it takes the place of a default for the others.
+    /// Of each group at most one key may be written in one map; in a target it takes the place of a default for the
+    /// others.
     pub exclusive: &'static [&'static [&'static str]],
 }
 

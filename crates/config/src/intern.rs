@@ -11,7 +11,8 @@ use std::{
 #[derive(Default)]
 pub(crate) struct Interned {
     pub tls: Pool<TlsSettings>,
-    /// Settings that name certificates are known by the names, so that no bundle is compared with itself for every target.
+    /// Settings that name certificates are known by the names, so that no bundle is compared with itself for every
+    /// target.
     pub tls_as_written: HashMap<WrittenTls, Arc<TlsSettings>>,
     pub requests: Pool<Request>,
     pub limits: Pool<Limits>,

@@ -1,8 +1,11 @@
-//! What is understood and has no effect yet. It is refused, so that nobody trusts a setting that does nothing; a line goes
-//! with the work that gives it its effect.
+//! What is understood and has no effect yet. It is refused, so that nobody trusts a setting that does nothing; a line
+//! goes with the work that gives it its effect.
 
 use crate::{
-    grammar::keys::{CONFIG, DEFAULTS, TARGET},
+    grammar::{
+        keys::CONFIG,
+        target::{DEFAULTS, TARGET},
+    },
     mistakes::Report,
     place::Path,
     tree::Node,

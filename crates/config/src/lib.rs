@@ -1,9 +1,9 @@
 //! The first step of the pipeline: what a person wrote becomes what Lapwing means.
 //!
-//! YAML, variables and included files become a tree in which every value knows its line ([`tree`]); the tree is held against
-//! the grammar ([`grammar`], [`walk`]), merged ([`merge`]) and read as values of `model` ([`meant`], [`target`]). Every
-//! mistake is found in one go and named with its place. The grammar is one table, from which the JSON Schema ([`schema`]) and
-//! the effective config ([`show`]) come too.
+//! YAML, variables and included files become a tree in which every value knows its line ([`tree`]); the tree is held
+//! against the grammar ([`grammar`], [`walk`]), merged ([`merge`]) and read as values of `model` ([`meant`],
+//! [`target`]). Every mistake is found in one go and named with its place. The grammar is one table, from which the
+//! JSON Schema ([`schema`]) and the effective config ([`show`]) come too.
 
 mod bare;
 mod diff;

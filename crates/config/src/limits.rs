@@ -1,6 +1,6 @@
 //! What is asked of an answer: `expect` and `warn`, and the patterns of both compiled together.
 
-use crate::{grammar::keys::LIMITS, rules, spot::Spot, target::Workshop, tree::Node, units, view::View};
+use crate::{grammar::target::LIMITS, rules, spot::Spot, target::Workshop, tree::Node, units, view::View};
 use model::{
     pattern::{HeaderPattern, Patterns},
     target::{Limits, StatusSet},

@@ -96,6 +96,10 @@ impl Loader {
             let source = self.sources.file(file);
             written.extend(self.read(file, source, &INCLUDED).iter().flat_map(targets_of));
         }
+        if let Err(why) = self.variables.get("LAPWING_DATA_DIR") {
+            let place = Place { source, ..Place::default() };
+            self.report.add(place, &Path::ROOT.key("data_dir"), format!("LAPWING_DATA_DIR {why}"));
+        }
         let config = meant::settings(&root, folder, &self.variables);
         meant::check_settings(&root, config.as_ref().map(|c| &c.store), &mut self.report);
         let targets = self.targets(&written, &meant::defaults(&root));

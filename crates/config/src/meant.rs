@@ -37,8 +37,8 @@ pub struct Config {
     pub guard: Guard,
     /// In the order of the files, those of other locations and those not enabled too.
     pub targets: Vec<Arc<Target>>,
-    /// Every path whose change may change the config: what was read, what would have been if it were there (a `.env`), and
-    /// the folders that `include` looks into.
+    /// Every path whose change may change the config: what was read, what would have been if it were there (a `.env`),
+    /// and the folders that `include` looks into.
     pub files: Vec<PathBuf>,
     pub(crate) defaults: Defaults,
 }

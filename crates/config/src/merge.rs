@@ -38,7 +38,8 @@ fn merge_key(defaults: &Node, own: &Node, key: &str, shape: Option<&Shape>) -> N
     }
 }
 
-/// Whether the target says something that excludes the default: a token of its own takes the place of a default password.
+/// Whether the target says something that excludes the default: a token of its own takes the place of a default
+/// password.
 fn is_replaced(key: &str, own: &Node, shape: Option<&Shape>) -> bool {
     let written = |k: &str| own.get(k).is_some_and(|n| !matches!(n.value, Value::Null));
     let groups = shape.map_or(&[][..], |s| s.exclusive);

@@ -64,12 +64,16 @@ pub struct Report {
 
 impl Report {
     pub fn add(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>) {
-        let key = (place, message.into());
-        if self.found.len() < KEPT || self.found.contains_key(&key) {
-            self.found.entry(key).or_insert_with(|| path.to_string());
-        } else {
+        if self.is_full() {
             self.more += 1;
+        } else {
+            self.found.entry((place, message.into())).or_insert_with(|| path.to_string());
         }
+    }
+
+    /// Whether further ones are only counted, so that nobody need think about what to say of them.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= KEPT
     }
 
     pub fn is_empty(&self) -> bool {

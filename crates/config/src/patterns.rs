@@ -1,7 +1,10 @@
 //! Patterns, compiled once for the whole config and shared where they are equal.
 
+use crate::units::write_size;
 use model::pattern::{HeaderPattern, Patterns};
 use std::{collections::HashMap, sync::Arc};
+
+const LONGEST: usize = 256 << 10;
 
 #[derive(Default)]
 pub(crate) struct PatternCache {
@@ -17,6 +20,9 @@ impl PatternCache {
         if let Some(known) = self.bodies.get(texts) {
             return known.clone();
         }
+        if let Some(why) = texts.iter().find_map(|t| too_long(t)) {
+            return Err(why);
+        }
         let owned: Vec<String> = texts.iter().map(ToString::to_string).collect();
         let compiled = Patterns::new(&owned).map(Arc::new).map_err(|e| predicate(&e.message));
         self.bodies.insert(texts.to_vec(), compiled.clone());
@@ -27,10 +33,18 @@ impl PatternCache {
         if let Some(known) = self.headers.get(text) {
             return known.clone();
         }
+        if let Some(why) = too_long(text) {
+            return Err(why);
+        }
         let compiled = HeaderPattern::new(text).map_err(|e| predicate(&e.message));
         self.headers.insert(text.clone(), compiled.clone());
         compiled
     }
+}
+
+/// Compiled, it would be too large; the parser would need a hundred times its size to find out.
+fn too_long(text: &str) -> Option<String> {
+    (text.len() > LONGEST).then(|| format!("is too large a pattern: longer than {}", write_size(LONGEST as u64)))
 }
 
 fn predicate(why: &str) -> String {

@@ -1,7 +1,7 @@
 //! How to ask: the `request` of a merged target, as the model wants it.
 
 use crate::{
-    grammar::keys::is_open_header, rules, secrets::Secrets, spot::Spot, target::Workshop, tree::Node, view::View,
+    grammar::target::is_open_header, rules, secrets::Secrets, spot::Spot, target::Workshop, tree::Node, view::View,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};

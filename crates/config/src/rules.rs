@@ -1,5 +1,5 @@
-//! Texts with a grammar of their own: addresses, URLs, names, status codes. An error is a predicate: what was written stands
-//! before it.
+//! Texts with a grammar of their own: addresses, URLs, names, status codes. An error is a predicate: what was written
+//! stands before it.
 
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;

@@ -1,10 +1,8 @@
-//! The effective config as YAML: defaults merged and filled in, secrets as `***`. A config again, once the secrets are put back.
+//! The effective config as YAML: defaults merged and filled in, secrets as `***`. A config again, once the secrets are
+//! put back.
 
 use crate::{
-    grammar::{
-        Key, Kind, Privacy, Shape,
-        keys::{CONFIG, TARGET},
-    },
+    grammar::{Key, Kind, Privacy, Shape, keys::CONFIG, target::TARGET},
     load::Parsed,
     merge::merge,
     place::{Place, Sources},
@@ -19,14 +17,14 @@ use std::path::Path;
 
 const HIDDEN: &str = "***";
 
-/// Everything that is in force, also what was never written. The `defaults` are shown in each target, and the targets of
-/// included files with the others.
+/// Everything that is in force, also what was never written. The `defaults` are shown in each target, and the targets
+/// of included files with the others.
 pub fn show(parsed: &Parsed) -> String {
     let reader = Reader { sources: &parsed.sources };
     let mut whole = reader.map(View::new(&settings(parsed), &CONFIG));
     whole.shift_remove("defaults");
     let targets = parsed.written.iter().zip(&parsed.config.targets).map(|(written, target)| {
-        let merged = written.merged(&parsed.config.defaults.node);
+        let merged = without_nulls(&written.merged(&parsed.config.defaults.node));
         Value::Object(reader.map(View::new(&merge(&computed(target, merged.place), &merged, &TARGET), &TARGET)))
     });
     whole.insert("targets".to_owned(), targets.collect());
@@ -53,6 +51,14 @@ fn computed(target: &Target, place: Place) -> Node {
         entry("timeout", text(&units::write_duration(target.timeout))),
         entry("expect", map(vec![entry("status", status)])),
     ])
+}
+
+/// What was removed has had its effect, and the rules fill the place.
+fn without_nulls(node: &Node) -> Node {
+    let Written::Map(entries) = &node.value else { return node.clone() };
+    let there = entries.iter().filter(|e| !matches!(e.node.value, Written::Null));
+    let there = there.map(|e| Entry { node: without_nulls(&e.node), ..e.clone() });
+    Node { value: Written::Map(there.collect()), ..node.clone() }
 }
 
 fn entry(key: &str, node: Node) -> Entry {

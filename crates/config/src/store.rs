@@ -11,7 +11,8 @@ use url::Url;
 pub enum StoreSetting {
     /// A file of SQLite.
     Sqlite(PathBuf),
-    /// A database of PostgreSQL. The URL may hold a password; the paths of its TLS files are those of its `ssl…` parameters.
+    /// A database of PostgreSQL. The URL may hold a password; the paths of its TLS files are those of its `ssl…`
+    /// parameters.
     Postgres(Url),
 }
 

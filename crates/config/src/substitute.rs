@@ -6,10 +6,13 @@ use crate::environment::{Environment, is_name};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Substituted {
     pub text: String,
-    /// How a message speaks of the text, since its value may be secret: `the value of ${NAME}`. `None`: nothing in it came
-    /// from a variable.
+    /// How a message speaks of the text, since its value may be secret: `the value of ${NAME}`. `None`: nothing in it
+    /// came from a variable.
     pub origin: Option<String>,
 }
+
+/// So many variables of one text are named by a message.
+const NAMED: usize = 8;
 
 /// A `$` that is not followed by `{` or `$` is itself. What a variable holds is not looked at again.
 ///
@@ -30,7 +33,9 @@ pub(crate) fn substitute(text: &str, variables: &Environment) -> Result<Substitu
                 after.split_once('}').ok_or("has a `${` without its `}`; a dollar before a brace is written `$$`")?;
             let (name, value) = look_up(inner, variables)?;
             out.push_str(value);
-            names.push(name);
+            if !names.contains(&name) && names.len() < NAMED {
+                names.push(name);
+            }
             rest = after;
         } else {
             out.push('$');
@@ -55,7 +60,8 @@ fn look_up<'a>(inner: &'a str, variables: &'a Environment) -> Result<(&'a str, &
         (Some(""), Some(default)) | (None, Some(default)) => Ok((name, default)),
         (Some(value), _) => Ok((name, value)),
         (None, None) => Err(format!(
-            "uses ${{{name}}}, which is not set and has no default; set it in the environment or in .env, or write ${{{name}:-default}}"
+            "uses ${{{name}}}, which is not set and has no default; \
+             set it in the environment or in .env, or write ${{{name}:-default}}"
         )),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     files::Files,
-    grammar::keys::TARGET,
+    grammar::target::TARGET,
     intern::Interned,
     limits::{Judging, judging},
     merge::merge,

@@ -1,6 +1,7 @@
 //! Reading a checked map by its shape: what is written, else what the grammar's tables say.
 //!
-//! Where a value is broken a reader gets nothing, or zero: the mistake is reported, so what is made of it is never used.
+//! Where a value is broken a reader gets nothing, or zero: the mistake is reported, so what is made of it is never
+//! used.
 
 use crate::{
     grammar::{Kind, Shape},

@@ -1,7 +1,7 @@
 //! The tree against the grammar: every mistake that stands in one place, and every value in its long form.
 //!
-//! What comes out has only known keys, lists where the grammar has lists, maps where a text was short for one, and header
-//! names in lower case. What was wrong is broken, and no cause for further mistakes.
+//! What comes out has only known keys, lists where the grammar has lists, maps where a text was short for one, and
+//! header names in lower case. What was wrong is broken, and no cause for further mistakes.
 
 use crate::{
     files::Files,
@@ -32,6 +32,7 @@ impl Walk<'_> {
             let path = path.key(&entry.key);
             match shape.key(&entry.key) {
                 Some(key) => checked.push(Entry { node: self.keyed(&entry.node, key, &path), ..entry.clone() }),
+                None if self.report.is_full() => self.report.add(entry.place, &path, ""),
                 None => self.report.add(entry.place, &path, unknown(&entry.key, shape)),
             }
         }

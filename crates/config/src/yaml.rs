@@ -102,8 +102,19 @@ mod tests {
             "web": {"listen": "127.0.0.1:8080", "title": "a \"b\" $"},
             "targets": [{"url": "https://h/?a", "status": ["200-299", "304"]}, {"id": "1"}],
         });
-        let want = "location: home\nport: 8080\nok: true\nnone: {}\nempty: []\nweb:\n  listen: \"127.0.0.1:8080\"\n  \
-                    title: \"a \\\"b\\\" $\"\ntargets:\n  - url: \"https://h/?a\"\n    status: [200-299, \"304\"]\n  - id: \"1\"\n";
+        let want = r#"location: home
+port: 8080
+ok: true
+none: {}
+empty: []
+web:
+  listen: "127.0.0.1:8080"
+  title: "a \"b\" $"
+targets:
+  - url: "https://h/?a"
+    status: [200-299, "304"]
+  - id: "1"
+"#;
         let Value::Object(map) = value else { panic!("a map") };
         assert_eq!(write(&map), want);
     }

@@ -98,3 +98,27 @@ fn many_targets_are_not_hostile() {
     }
     assert_eq!(load(&yaml).targets.len(), 20_000);
 }
+
+#[test]
+fn what_is_too_long_is_not_thought_about() {
+    refused(&format!("? {}\n: x\ntargets: []", "a".repeat(2_000_000)), "a key is longer than 1024 bytes");
+    refused(
+        &format!("targets:\n  - {{url: 'http://h/', expect: {{body: '{}'}}}}", "a".repeat(2_000_000)),
+        "longer than 256KiB",
+    );
+    refused(&format!("targets: ['http://h/{}']", "a".repeat(2_000_000)), "longer than 16384 bytes");
+    refused(&format!("location: {}\ntargets: []", "a".repeat(2_000_000)), "location: \"aaa");
+}
+
+#[test]
+fn sheer_numbers_are_refused() {
+    let keys: String = (0..10_001).map(|i| format!("    k{i}: x\n")).collect();
+    refused(
+        &format!("targets:\n  - url: http://h/\n    labels:\n{}", keys.replace("    k", "      k")),
+        "more than 10000 keys",
+    );
+    let anchors: String = (0..10_002).map(|i| format!("  - &a{i} http://h{i}/\n")).collect();
+    refused(&format!("targets:\n{anchors}"), "more than 10000 anchors");
+    let found = Folder::new(&format!("location: {}", "${A} ".repeat(200_000))).variables(&[("A", "b")]).mistakes();
+    assert!(found.len() == 1 && found[0].len() < 300 && found[0].contains("${A}"), "{found:?}");
+}

@@ -31,7 +31,7 @@ fn what_is_shown_has_every_default_and_says_nothing_twice() {
 #[test]
 fn what_is_shown_is_a_config_that_means_the_same() {
     let yaml = "location: home\ninclude: more/*.yaml\ndefaults: {interval: 30s, labels: {a: '1'}, request: {headers: {Accept: a, x: null}}, expect: {body: {not_matches: ['a$$$$ $']}}, group: 'a$${b} $$$$ $'}\n\
-                guard: {private: deny, allow: [10.0.0.0/8]}\nprobe: {per_host: 2}\nweb: {title: 'No: \"1\" # é'}\ntargets:\n  - http://h/a\n  - {url: 'http://h/b', name: 'null', request: {redirects: 0, headers: {accept: null}}, expect: {certificate: 20%}}\n  - {url: 'http://h/c', enabled: false, group: \"x\\\\\\ty\\u2028z\".}\n";
+                guard: {private: deny, allow: [10.0.0.0/8]}\nprobe: {per_host: 2}\nweb: {title: 'No: \"1\" # é'}\ntargets:\n  - http://h/a\n  - {url: 'http://h/b', name: 'null', timeout: null, request: {redirects: 0, headers: {accept: null}}, expect: {certificate: 20%}}\n  - {url: 'http://h/c', enabled: false, group: \"x\\\\\\ty\\u2028z\".}\n";
     let yaml = yaml.replace("\"x\\\\\\ty\\u2028z\".", "'x\\ty'");
     let folder = Folder::new(&yaml)
         .with("more/t.yaml", "targets: [{url: 'http://h/d', request: {body_file: b}}]")
