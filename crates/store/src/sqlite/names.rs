@@ -1,0 +1,224 @@
+//! Names and rarely changing facts, by small numbers: what makes a row of `checks` sixty bytes instead of six hundred.
+//!
+//! Numbers are remembered, so that most rows cost no look-up. What is remembered must have been committed: whoever writes lends
+//! the memory to one transaction and keeps it only if that is committed.
+
+use model::{Location, TargetId, UnixMs, record::Record};
+use sha2::{Digest, Sha256};
+use sqlx::{Row as _, SqliteConnection};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
+
+/// So many facts are remembered, a few for each of a hundred thousand targets. Then all are forgotten, and looked up again.
+const MOST_FACTS: usize = 1 << 18;
+/// A target's `as_of` is written when it is older than this: not with every check.
+const AS_OF_MS: i64 = 3_600_000;
+
+/// The numbers of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ids {
+    pub target: i64,
+    pub location: i64,
+    pub facts: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    targets: HashMap<TargetId, Target>,
+    locations: HashMap<Location, i64>,
+    facts: HashMap<FactsDigest, i64>,
+    hasher: RandomState,
+}
+
+/// What is known of a row of `targets`.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    id: i64,
+    /// The texts are those of a result that was due then, or of one up to an hour later that an earlier process has seen.
+    as_of: UnixMs,
+    /// What the table says.
+    saved_as_of: UnixMs,
+    /// A hash of the texts.
+    texts: u64,
+}
+
+/// The first half of a SHA-256: nobody makes two facts with the same one by accident, and what is told apart by it is not secret.
+type FactsDigest = [u8; 16];
+
+type Texts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+impl Names {
+    pub async fn ids(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<Ids> {
+        Ok(Ids {
+            target: self.target(sql, record).await?,
+            location: self.location(sql, &record.location).await?,
+            facts: self.facts(sql, record).await?,
+        })
+    }
+
+    async fn location(&mut self, sql: &mut SqliteConnection, location: &Location) -> sqlx::Result<i64> {
+        if let Some(id) = self.locations.get(location) {
+            return Ok(*id);
+        }
+        let found = sqlx::query("select id from locations where location = ?");
+        let id = match found.bind(location.as_str()).fetch_optional(&mut *sql).await? {
+            Some(row) => row.try_get(0)?,
+            None => {
+                let insert = sqlx::query("insert into locations (location) values (?)");
+                insert.bind(location.as_str()).execute(sql).await?.last_insert_rowid()
+            }
+        };
+        self.locations.insert(location.clone(), id);
+        Ok(id)
+    }
+
+    async fn target(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<i64> {
+        let texts = texts(record);
+        let mut target = match self.targets.get(&record.target) {
+            Some(known) => *known,
+            None => match self.read_target(sql, &record.target).await? {
+                Some(found) => found,
+                None => self.insert_target(sql, record).await?,
+            },
+        };
+        if record.due_at > target.as_of {
+            let hash = self.hasher.hash_one(texts);
+            if hash != target.texts && update_texts(sql, target.id, record).await? {
+                target.texts = hash;
+                target.saved_as_of = record.due_at;
+            }
+            target.as_of = record.due_at;
+            if target.as_of.0 - target.saved_as_of.0 > AS_OF_MS {
+                save_as_of(sql, &target).await?;
+                target.saved_as_of = target.as_of;
+            }
+        }
+        let id = target.id;
+        match self.targets.get_mut(&record.target) {
+            Some(known) => *known = target,
+            None => drop(self.targets.insert(record.target.clone(), target)),
+        }
+        Ok(id)
+    }
+
+    async fn read_target(&self, sql: &mut SqliteConnection, target: &TargetId) -> sqlx::Result<Option<Target>> {
+        let query = sqlx::query(r#"select id, as_of, name, "group", url from targets where target = ?"#);
+        let Some(row) = query.bind(target.as_str()).fetch_optional(sql).await? else { return Ok(None) };
+        let texts: Texts<'_> = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        let as_of = UnixMs(row.try_get(1)?);
+        Ok(Some(Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, texts: self.hasher.hash_one(texts) }))
+    }
+
+    async fn insert_target(&self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<Target> {
+        let (name, group, url) = texts(record);
+        let insert = sqlx::query(r#"insert into targets (target, name, "group", url, as_of) values (?, ?, ?, ?, ?)"#);
+        let insert = insert.bind(record.target.as_str()).bind(name).bind(group).bind(url).bind(record.due_at.0);
+        let id = insert.execute(sql).await?.last_insert_rowid();
+        let texts = self.hasher.hash_one((name, group, url));
+        Ok(Target { id, as_of: record.due_at, saved_as_of: record.due_at, texts })
+    }
+
+    async fn facts(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<i64> {
+        let digest = digest(record);
+        if let Some(id) = self.facts.get(&digest) {
+            return Ok(*id);
+        }
+        let found = sqlx::query("select id from facts where digest = ?");
+        let id = match found.bind(&digest[..]).fetch_optional(&mut *sql).await? {
+            Some(row) => row.try_get(0)?,
+            None => insert_facts(sql, record, &digest).await?,
+        };
+        if self.facts.len() >= MOST_FACTS {
+            self.facts.clear();
+        }
+        self.facts.insert(digest, id);
+        Ok(id)
+    }
+}
+
+fn texts(record: &Record) -> Texts<'_> {
+    (record.name.as_deref(), record.group.as_deref(), record.url.as_deref())
+}
+
+/// Takes the record's texts for the target's, unless the target has a later result. An earlier process may have stored one up to
+/// an hour later than the table says.
+async fn update_texts(sql: &mut SqliteConnection, id: i64, record: &Record) -> sqlx::Result<bool> {
+    let (name, group, url) = texts(record);
+    let update = sqlx::query(
+        r#"update targets set name = ?2, "group" = ?3, url = ?4, as_of = ?5
+           where id = ?1 and not exists (
+               select 1 from checks where due_at >= ?5 and due_at <= targets.as_of + ?6 and target = ?1)"#,
+    );
+    let update = update.bind(id).bind(name).bind(group).bind(url).bind(record.due_at.0).bind(AS_OF_MS);
+    Ok(update.execute(sql).await?.rows_affected() == 1)
+}
+
+async fn save_as_of(sql: &mut SqliteConnection, target: &Target) -> sqlx::Result<()> {
+    let update = sqlx::query("update targets set as_of = ? where id = ?");
+    update.bind(target.as_of.0).bind(target.id).execute(sql).await.map(|_| ())
+}
+
+/// Every field that is a fact, with its length, so that no two records share one by running together.
+fn digest(record: &Record) -> FactsDigest {
+    fn text(hash: &mut Sha256, text: Option<&str>) {
+        let len = text.map_or(u32::MAX, |text| text.len() as u32); // at most 64 KiB
+        hash.update(len.to_le_bytes());
+        hash.update(text.unwrap_or_default());
+    }
+    fn number(hash: &mut Sha256, number: Option<i64>) {
+        hash.update([u8::from(number.is_some())]);
+        hash.update(number.unwrap_or_default().to_le_bytes());
+    }
+    let mut hash = Sha256::new();
+    let tls = record.tls.as_ref();
+    for part in [
+        Some(record.verdict.word()),
+        record.reason.as_deref(),
+        record.phase.as_deref(),
+        record.http.as_deref(),
+        record.peer.as_deref(),
+        record.final_url.as_deref(),
+        tls.and_then(|tls| tls.version.as_deref()),
+        tls.and_then(|tls| tls.issuer.as_deref()),
+        tls.and_then(|tls| tls.subject.as_deref()),
+    ] {
+        text(&mut hash, part);
+    }
+    for part in [record.interval_ms, record.attempts, record.status, record.redirects] {
+        number(&mut hash, part.map(i64::from));
+    }
+    for part in [tls.and_then(|tls| tls.not_before), tls.and_then(|tls| tls.not_after)] {
+        number(&mut hash, part.map(|time| time.0));
+    }
+    let mut digest = FactsDigest::default();
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
+}
+
+async fn insert_facts(sql: &mut SqliteConnection, record: &Record, digest: &FactsDigest) -> sqlx::Result<i64> {
+    let tls = record.tls.as_ref();
+    let insert = sqlx::query(
+        "insert into facts (digest, interval_ms, verdict, reason, phase, attempts, status, http, peer, final_url, redirects,
+             tls_version, tls_issuer, tls_subject, tls_not_before, tls_not_after)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&digest[..])
+    .bind(record.interval_ms)
+    .bind(record.verdict.word())
+    .bind(record.reason.as_deref())
+    .bind(record.phase.as_deref())
+    .bind(record.attempts)
+    .bind(record.status)
+    .bind(record.http.as_deref())
+    .bind(record.peer.as_deref())
+    .bind(record.final_url.as_deref())
+    .bind(record.redirects)
+    .bind(tls.and_then(|tls| tls.version.as_deref()))
+    .bind(tls.and_then(|tls| tls.issuer.as_deref()))
+    .bind(tls.and_then(|tls| tls.subject.as_deref()))
+    .bind(tls.and_then(|tls| tls.not_before).map(|time| time.0))
+    .bind(tls.and_then(|tls| tls.not_after).map(|time| time.0));
+    Ok(insert.execute(sql).await?.last_insert_rowid())
+}
