@@ -44,8 +44,10 @@ impl Patterns {
     /// # Errors
     /// The first pattern that is wrong or too large, with the parser's own words.
     pub fn new(texts: &[String]) -> Result<Self, BadPattern> {
-        for (index, text) in texts.iter().enumerate() {
-            compile(&[text]).map_err(|message| BadPattern { index, message })?;
+        if texts.len() > 1 {
+            for (index, text) in texts.iter().enumerate() {
+                compile(&[text]).map_err(|message| BadPattern { index, message })?;
+            }
         }
         let together = |message| BadPattern { index: 0, message };
         let nfa = compile(texts).map_err(together)?;
