@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn families_take_turns_and_refused_addresses_are_skipped() {
-        assert_eq!(order(&["::1", "::2", "1.1.1.1", "1.1.1.2", "1.1.1.3"]), "::1 1.1.1.1 ::2 1.1.1.2 1.1.1.3");
+        assert_eq!(order(&["::1", "fd::2", "1.1.1.1", "1.1.1.2", "1.1.1.3"]), "::1 1.1.1.1 fd::2 1.1.1.2 1.1.1.3");
         assert_eq!(order(&["10.9.0.1", "1.1.1.1"]), "1.1.1.1");
         assert_eq!(order(&["10.9.0.1", "169.254.169.254"]), "blocked");
     }
