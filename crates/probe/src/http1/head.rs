@@ -86,7 +86,8 @@ fn parse_into<'b>(bytes: &'b [u8], lines: &mut [Header<'b>]) -> Result<Option<(H
         headers.push(h.name, h.value);
     }
     let http = if response.version == Some(0) { HttpVersion::V1_0 } else { HttpVersion::V1_1 };
-    Ok(Some((Head { status: response.code.ok_or(Error::Status)?, http, headers }, size)))
+    let status = response.code.filter(|s| *s >= 100).ok_or(Error::Status)?;
+    Ok(Some((Head { status, http, headers }, size)))
 }
 
 #[cfg(test)]
@@ -94,8 +95,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Read = Result<Option<(u16, usize, Vec<u8>)>, HeadError>;
+
     /// Feeds the bytes in pieces of the given size; says status, header lines and what is left.
-    fn read(bytes: &[u8], step: usize) -> Result<Option<(u16, usize, Vec<u8>)>, HeadError> {
+    fn read(bytes: &[u8], step: usize) -> Read {
         let (mut reader, mut buffer) = (HeadReader::default(), BytesMut::new());
         let mut pieces = bytes.chunks(step.max(1));
         for piece in pieces.by_ref() {
@@ -108,7 +111,7 @@ mod tests {
         Ok(None)
     }
 
-    fn check(bytes: &[u8], want: &Result<Option<(u16, usize, Vec<u8>)>, HeadError>) {
+    fn check(bytes: &[u8], want: &Read) {
         for step in [1, 2, 7, bytes.len()] {
             assert_eq!(&read(bytes, step), want, "{:?} in steps of {step}", String::from_utf8_lossy(bytes));
         }
@@ -139,6 +142,7 @@ mod tests {
             b"220 mail.example ESMTP\r\n",
             b"HTTP/2 200 OK\r\n\r\n",
             b"HTTP/1.1 2x0 OK\r\n\r\n",
+            b"HTTP/1.1 099 Low\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         ] {
             let got = read(bytes, bytes.len());
