@@ -17,6 +17,9 @@ use system::System;
 /// How long the answer for one family waits for the other (RFC 8305, section 3: the resolution delay).
 const OTHER_FAMILY: Duration = Duration::from_millis(50);
 
+/// Where resolvers listen: `resolv.conf` can't say otherwise.
+const DNS_PORT: u16 = 53;
+
 #[derive(Debug)]
 pub struct Resolver {
     system: System,
@@ -25,7 +28,7 @@ pub struct Resolver {
 impl Resolver {
     /// As this machine is set up: `/etc/resolv.conf` and `/etc/hosts`, read again when they change.
     pub fn system() -> Self {
-        Self { system: System::new("/etc/resolv.conf".into(), "/etc/hosts".into()) }
+        Self { system: System::new("/etc/resolv.conf".into(), "/etc/hosts".into(), DNS_PORT) }
     }
 
     /// The addresses of a host, IPv6 before IPv4 unless the hosts file says otherwise. Never empty.
@@ -33,7 +36,11 @@ impl Resolver {
     /// # Errors
     /// A reason of phase `dns`, or `prober_failed`.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Finding> {
-        let setup = self.system.current();
+        let setup = self.system.current().map_err(|e| {
+            let what = shortage::of(&e).unwrap_or("can't read resolv.conf and hosts");
+            Finding::new(Reason::ProberFailed, what)
+        })?;
+        let searched = if host.contains('.') { &[][..] } else { &setup.search[..] }; // a dot at the end says: no search
         let host = host.trim_end_matches('.');
         if let Some(addresses) = setup.hosts.get(&host.to_ascii_lowercase()) {
             return Ok(addresses.clone());
@@ -41,7 +48,6 @@ impl Resolver {
         if host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost") {
             return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]); // RFC 6761, section 6.3
         }
-        let searched = if host.contains('.') { &[][..] } else { &setup.search[..] };
         for suffix in searched {
             if let Ok(addresses) = both_families(&setup.servers, &format!("{host}.{suffix}")).await {
                 return Ok(addresses);
@@ -119,6 +125,9 @@ impl NoAddresses {
             Self::Unanswered(Unanswered::NotAName) => {
                 Finding::new(Reason::DnsFailed, format!("{host} can't be a name in DNS"))
             }
+            Self::Unanswered(Unanswered::Circle) => {
+                Finding::new(Reason::DnsFailed, format!("the aliases (CNAME) of {host} lead in a circle"))
+            }
             Self::Unanswered(Unanswered::Silent) => {
                 Finding::timeout(Phase::Dns, format!("no resolver answered for {host}"))
             }
@@ -129,3 +138,6 @@ impl NoAddresses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! One question to resolvers, over UDP and, when the answer does not fit, TCP (RFC 1035, RFC 7766).
 
 use hickory_proto::{
-    op::{Message, Query, ResponseCode},
+    op::{Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, RecordType},
 };
 use std::{
@@ -27,11 +27,13 @@ pub struct Asked {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Nobody answered.
+/// No answer came that says whether there are addresses.
 #[derive(Debug)]
 pub enum Unanswered {
     NoServer,
     NotAName,
+    /// Aliases that lead back to where they began, or on and on.
+    Circle,
     Silent,
     Error(io::Error),
 }
@@ -43,17 +45,17 @@ pub async fn ask(servers: &[SocketAddr], name: &str, family: RecordType) -> Resu
     for _ in 0..=MAX_ALIASES {
         let message = ask_any(servers, &name, family).await?;
         let code = message.metadata.response_code;
-        let (last, addresses) = follow(&message, &name);
+        let Some((last, addresses)) = follow(&message, &name) else { break };
         if !addresses.is_empty() || code != ResponseCode::NoError || last == name {
             return Ok(Asked { code, addresses });
         }
         name = last;
     }
-    Ok(Asked { code: ResponseCode::ServFail, addresses: Vec::new() }) // a loop of aliases leads nowhere
+    Err(Unanswered::Circle)
 }
 
-/// The end of the chain of aliases that the answer holds, and the addresses there.
-fn follow(message: &Message, name: &Name) -> (Name, Vec<IpAddr>) {
+/// The end of the chain of aliases that the answer holds, and the addresses there; `None` when the chain has no end.
+fn follow(message: &Message, name: &Name) -> Option<(Name, Vec<IpAddr>)> {
     let mut at = name.clone();
     for _ in 0..=MAX_ALIASES {
         let of_this = || message.answers.iter().filter(|r| r.name == at).map(|r| &r.data);
@@ -61,10 +63,10 @@ fn follow(message: &Message, name: &Name) -> (Name, Vec<IpAddr>) {
         let alias = of_this().find_map(|d| if let RData::CNAME(c) = d { Some(c.0.clone()) } else { None });
         match alias {
             Some(next) if addresses.is_empty() => at = next,
-            _ => return (at, addresses),
+            _ => return Some((at, addresses)),
         }
     }
-    (at, Vec::new())
+    None
 }
 
 fn address(data: &RData) -> Option<IpAddr> {
@@ -131,5 +133,7 @@ async fn ask_by_tcp(server: SocketAddr, bytes: &[u8], question: &Message) -> io:
 }
 
 fn answers(message: &Message, question: &Message) -> bool {
-    message.metadata.id == question.metadata.id && message.queries == question.queries
+    message.metadata.message_type == MessageType::Response
+        && message.metadata.id == question.metadata.id
+        && message.queries == question.queries
 }

@@ -1,0 +1,137 @@
+//! Whole checks of names: the time is in `dns`, and nothing is asked twice that should not be.
+
+use super::*;
+use crate::{Due, Prober, Report};
+use http::{HeaderValue, Method};
+use model::{
+    CheckResult, Location, Target, TargetId,
+    guard::Guard,
+    result::Look,
+    target::{IncidentRule, Limits, Request, StatusSet},
+};
+use std::sync::Arc;
+use testkit::{Site, step::*};
+
+fn target(url: &str) -> Target {
+    let request = Request {
+        method: Method::GET,
+        headers: Vec::new(),
+        body: None,
+        authorization: None,
+        redirects: 10,
+        tls: Arc::default(),
+        max_body: 1 << 20,
+        secrets: [].into(),
+    };
+    Target {
+        id: TargetId::new("t").unwrap(),
+        name: "T".into(),
+        group: None,
+        labels: Arc::default(),
+        enabled: true,
+        locations: None,
+        interval_ms: 60_000,
+        timeout: Duration::from_secs(20),
+        retries: 0,
+        url: Arc::new(url.parse().unwrap()),
+        request: Arc::new(request),
+        expect: Arc::new(Limits { status: Some(StatusSet(vec![200..=299])), ..Limits::default() }),
+        warn: Arc::default(),
+        patterns: None,
+        incident: IncidentRule::default(),
+    }
+}
+
+async fn check(server: &Server, guard: Guard, target: Target) -> (String, Look, CheckResult) {
+    let machine = asking(server);
+    let prober = Prober { resolver: machine.resolver, ..Prober::new(guard, HeaderValue::from_static("test")) };
+    let due = Due { location: Location::new("here").unwrap(), at: None, lag: Duration::ZERO };
+    let Report { result, .. } = prober.report(&target, due).await;
+    let found = result.finding.as_ref().map(|f| format!(" {} {}", f.reason, f.phase.map_or("", Phase::word)));
+    let look = result.look.clone().unwrap();
+    assert_eq!(look.total, Some(look.phases.sum()));
+    (format!("{}{}", result.verdict, found.unwrap_or_default()), look, result)
+}
+
+/// A look-up that fails after 200 ms has them in `dns`, and nothing after it.
+async fn fails(want: &str, timeout_ms: u64, reply: Reply) {
+    let server = Server::new(move |_| late(200, reply.clone())).await;
+    let asked = Target { timeout: Duration::from_millis(timeout_ms), ..target("http://x.test:1/") };
+    let (said, look, result) = check(&server, Guard::default(), asked).await;
+    assert_eq!(said, want);
+    assert!(look.phases.dns.unwrap() >= Duration::from_millis(200), "{look:?}");
+    let others = (look.phases.connect, look.phases.tls, look.phases.wait, look.phases.transfer, look.peer, look.rtt);
+    assert_eq!(others, (None, None, None, None, None, None));
+    let message = result.finding.unwrap().message;
+    assert!(message.contains("x.test"), "the host is named: {message}");
+    assert_eq!(server.names(), ["x.test"]);
+}
+
+#[tokio::test]
+async fn a_look_up_that_fails_has_its_reason_and_its_time_in_dns() {
+    tokio::join!(
+        fails("down dns_not_found dns", 20_000, Reply::Code(ResponseCode::NXDomain)),
+        fails("down dns_no_address dns", 20_000, records(&[])),
+        fails("down dns_failed dns", 20_000, Reply::Code(ResponseCode::ServFail)),
+        fails("down dns_failed dns", 20_000, Reply::Code(ResponseCode::Refused)),
+        fails("down timeout dns", 400, Reply::Silence),
+        fails("down timeout dns", 9_000, Reply::Silence),
+    );
+}
+
+#[tokio::test]
+async fn the_look_ups_of_all_hops_add_up() {
+    let server = Server::new(|q| late(150, both_of(&q.name))).await;
+    let site = Site::answer(|request| {
+        let port = request.header("host").unwrap().rsplit(':').next().unwrap().to_owned();
+        if request.path() == "/" {
+            vec![redirect(302, &format!("http://y.test:{port}/end"))]
+        } else {
+            vec![resp(200, "ok")]
+        }
+    });
+    let (said, look, _) = check(&server, Guard::default(), target(&site.at("x.test", "/"))).await;
+    assert_eq!((said.as_str(), look.redirects, look.peer), ("up", 1, Some(site.address())));
+    assert!(look.phases.dns.unwrap() >= Duration::from_millis(300), "{look:?}");
+    assert_eq!(server.names(), ["x.test", "y.test"]);
+}
+
+#[tokio::test]
+async fn every_attempt_and_every_hop_looks_up_again() {
+    let server = Server::new(|q| if q.nth == 0 { Reply::Code(ResponseCode::NXDomain) } else { both() }).await;
+    let site = Site::routes([("/", vec![redirect(302, "/end")]), ("/end", vec![resp(200, "ok")])]);
+    let (said, look, _) =
+        check(&server, Guard::default(), Target { retries: 1, ..target(&site.at("x.test", "/")) }).await;
+    assert_eq!((said.as_str(), look.attempts, look.redirects), ("up", 2, 1));
+    assert_eq!(server.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn a_name_in_another_script_is_asked_for_in_its_ascii_form() {
+    let server = Server::new(|q| both_of(&q.name)).await;
+    let site = Site::serve([resp(200, "ok")]);
+    let (said, ..) = check(&server, Guard::default(), target(&site.at("b\u{fc}cher.test", "/"))).await;
+    assert_eq!((said.as_str(), server.names()), ("up", vec!["xn--bcher-kva.test".to_owned()]));
+    assert_eq!(site.requests()[0].header("host"), Some(format!("xn--bcher-kva.test:{}", site.port()).as_str()));
+}
+
+#[tokio::test]
+async fn of_a_names_addresses_only_those_are_asked_that_may_be() {
+    let server = Server::new(|_| records(&[("x.test", "127.0.0.1"), ("x.test", "127.0.0.2")])).await;
+    let forbidden = Site::serve([resp(200, "secret")]);
+    let allowed = Site::setup().address("127.0.0.2").port(forbidden.port()).serve([resp(200, "ok")]);
+    let guard = |list: &[&str]| Guard {
+        private: false,
+        deny: vec![],
+        allow: list.iter().map(|n| n.parse().unwrap()).collect(),
+    };
+    let url = forbidden.at("x.test", "/");
+    let (said, look, _) = check(&server, guard(&["127.0.0.2/32"]), target(&url)).await;
+    assert_eq!((said.as_str(), look.peer), ("up", Some(allowed.address())));
+    drop(allowed);
+    let (said, ..) = check(&server, guard(&["127.0.0.2/32"]), target(&url)).await;
+    assert_eq!(said, "down connect_refused connect");
+    let (said, look, _) = check(&server, guard(&[]), target(&url)).await;
+    assert_eq!((said.as_str(), look.peer), ("down blocked connect", None));
+    assert_eq!(forbidden.connections(), 0);
+}
