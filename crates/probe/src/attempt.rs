@@ -9,6 +9,7 @@ use crate::{
     http1::{self, Body, HeadReader},
     shortage,
     stream::{Outgoing, Stream},
+    tcp::Tcp,
     tls::{self, Capture, Peer},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,7 +18,7 @@ use model::{
     answer::{Answer, Head},
     pattern::{Matched, Search},
     result::{Finding, Look},
-    text::{duration, masked_url, thousands},
+    text::{duration, thousands},
 };
 use std::{io, sync::Arc, time::SystemTime};
 
@@ -49,9 +50,12 @@ pub struct Attempt<'a> {
     clock: Clock,
     deadline: Deadline,
     now: UnixMs,
+    hop: Hop,
     /// The connection of the current hop; kept here so that the kernel can be asked about it however the attempt ends.
     stream: Option<Stream>,
-    /// Of the current hop, if it is https.
+    /// The same, while a TLS handshake has it.
+    shaking: Option<Tcp>,
+    /// Of the last hop that was https.
     capture: Option<Arc<Capture>>,
     /// The final one, whose body is then read.
     head: Option<Head>,
@@ -67,7 +71,9 @@ impl<'a> Attempt<'a> {
             clock: Clock::new(),
             deadline: Deadline::after(target.timeout),
             now: UnixMs::from_system(SystemTime::now()),
+            hop: Hop::first(target),
             stream: None,
+            shaking: None,
             capture: None,
             head: None,
             matched: None,
@@ -103,68 +109,70 @@ impl<'a> Attempt<'a> {
     }
 
     async fn exchange(&mut self) -> Result<(), End> {
-        let mut hop = Hop::first(self.target);
         loop {
             (self.look.status, self.look.http) = (None, None);
-            let mut buffer = BytesMut::new();
-            self.connect(&hop).await?;
-            let head = self.ask(&hop, &mut buffer).await?;
-            let next = self.redirect(&hop, &head);
+            let (mut out, mut buffer) = (self.request(), BytesMut::new());
+            self.connect().await?;
+            let head = self.ask(&mut out, &mut buffer).await?;
+            let next = self.redirect(&head);
             self.look.status = Some(head.status);
             self.look.http = Some(head.http);
             let Some(next) = next? else {
                 let framing =
-                    Body::of(&hop.method, &head).map_err(|e| Finding::new(Reason::BadResponse, e.to_string()))?;
+                    Body::of(&self.hop.method, &head).map_err(|e| Finding::new(Reason::BadResponse, e.to_string()))?;
                 self.head = Some(head);
-                return self.read_body(framing, buffer).await;
+                return self.read_body(framing, &mut out, buffer).await;
             };
-            hop = next;
+            self.hop = next;
             self.look.redirects += 1;
-            self.look.final_url = Some(masked_url(&hop.url));
+            self.look.final_url = Some(self.hop.shown(&self.target.request.secrets));
         }
     }
 
     /// Resolve, guard, connect, TLS.
-    async fn connect(&mut self, hop: &Hop) -> Result<(), End> {
-        let addresses = match hop.literal() {
+    async fn connect(&mut self) -> Result<(), End> {
+        let addresses = match self.hop.literal() {
             Some(ip) => vec![ip],
             None => {
                 self.clock.enter(Leg::Dns);
-                self.deadline.limit(Box::pin(self.prober.resolver.resolve(hop.host()))).await??
+                self.deadline.limit(Box::pin(self.prober.resolver.resolve(self.hop.host()))).await??
             }
         };
         self.clock.enter(Leg::Connect);
-        (self.look.peer, self.stream, self.capture) = (None, None, None);
-        let addresses = connect::allowed(&self.prober.guard, &addresses, hop.port())?;
+        (self.look.peer, self.stream, self.shaking) = (None, None, None);
+        let addresses = connect::allowed(&self.prober.guard, &addresses, self.hop.port())?;
         let tcp = self.deadline.limit(connect::connect(&addresses, &mut self.look.peer)).await??;
-        if !hop.is_https() {
+        if !self.hop.is_https() {
             self.stream = Some(Stream::Plain(tcp));
             return Ok(());
         }
         self.clock.enter(Leg::Tls);
+        let tcp = self.shaking.insert(Tcp::new(tcp)).clone();
         let settings = &self.target.request.tls;
-        let config = self.prober.tls.get(settings).map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
-        let named = settings.server_name.as_deref().filter(|_| hop.same_host);
-        let peer = Peer { host: named.unwrap_or(hop.host()), with_client_certificate: hop.with_credentials };
+        let config = self.ours(|prober| prober.tls.get(settings));
+        let config = config.map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
+        let named = settings.server_name.as_deref().filter(|_| self.hop.same_host);
+        let peer = Peer { host: named.unwrap_or(self.hop.host()), with_client_certificate: self.hop.with_credentials };
         let capture = self.capture.insert(Arc::new(config.capture(self.now)));
         let shake = Box::pin(tls::handshake(&config, tcp, &peer, Arc::clone(capture)));
         self.stream = Some(self.deadline.limit(shake).await??);
         Ok(())
     }
 
+    fn request(&self) -> Outgoing {
+        let head = http1::request(&self.hop, self.target, &self.prober.user_agent);
+        let body = self.target.request.body.as_ref().filter(|_| self.hop.with_body);
+        Outgoing::new(head, body.map_or_else(Bytes::new, |b| Bytes::from_owner(Arc::clone(b))))
+    }
+
     /// Sends the request and reads the final head. What came behind it stays in the buffer.
-    async fn ask(&mut self, hop: &Hop, buffer: &mut BytesMut) -> Result<Head, End> {
+    async fn ask(&mut self, out: &mut Outgoing, buffer: &mut BytesMut) -> Result<Head, End> {
         self.clock.enter(Leg::Wait);
-        let asked = &self.target.request;
-        let head = http1::request(hop, self.target, &self.prober.user_agent);
-        let body =
-            asked.body.as_ref().filter(|_| hop.with_body).map_or_else(Bytes::new, |b| Bytes::from_owner(Arc::clone(b)));
-        let mut out = Outgoing::new(head, body);
         let mut reader = HeadReader::default();
         let mut nothing_yet = true;
         loop {
             let stream = self.stream.as_mut().expect("connect has made it");
-            let read = self.deadline.limit(stream.exchange(&mut out, buffer, READ)).await?;
+            let read = self.deadline.limit(stream.exchange(out, buffer, READ)).await?;
             if let Ok(1..) = read {
                 nothing_yet = false;
                 if let Some(head) = reader.read(buffer).map_err(|e| Finding::new(Reason::BadResponse, e.to_string()))? {
@@ -186,7 +194,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Where the answer leads, if it is a redirect to follow.
-    fn redirect(&self, hop: &Hop, head: &Head) -> Result<Option<Hop>, Finding> {
+    fn redirect(&self, head: &Head) -> Result<Option<Hop>, Finding> {
         let limit = self.target.request.redirects;
         let Some(location) = head.headers.first("location") else { return Ok(None) };
         if limit == 0 || !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
@@ -196,10 +204,11 @@ impl<'a> Attempt<'a> {
             let message = format!("{limit} redirects were followed, and status {} redirects again", head.status);
             return Err(Finding::new(Reason::TooManyRedirects, message));
         }
-        hop.follow(head, location, self.target).map(Some)
+        self.hop.follow(head, location, self.target).map(Some)
     }
 
-    async fn read_body(&mut self, mut framing: Body, mut buffer: BytesMut) -> Result<(), End> {
+    /// Reads the body, and goes on sending the request if its answer came before its end: the site may need both.
+    async fn read_body(&mut self, mut framing: Body, out: &mut Outgoing, mut buffer: BytesMut) -> Result<(), End> {
         self.clock.enter(Leg::Transfer);
         self.look.body_bytes = Some(0);
         let mut search = self.target.patterns.clone().map(Search::new);
@@ -215,7 +224,7 @@ impl<'a> Attempt<'a> {
             }
             self.give_up_when_late()?;
             let stream = self.stream.as_mut().expect("connect has made it");
-            match self.deadline.limit(stream.read(&mut buffer, READ)).await? {
+            match self.deadline.limit(stream.exchange(out, &mut buffer, READ)).await? {
                 Ok(1..) => {}
                 end => {
                     self.end_of_body(&framing, end)?;
@@ -228,7 +237,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// A piece of body: counted, held against the limit, searched. The search is our work, so the clock stands still.
+    /// A piece of body: counted, held against the limit, searched.
     fn take_body(&mut self, piece: &[u8], search: Option<&mut Search>) -> Result<(), Finding> {
         if piece.is_empty() {
             return Ok(());
@@ -246,10 +255,7 @@ impl<'a> Attempt<'a> {
             ));
         }
         if let Some(search) = search {
-            let paused = self.clock.pause();
-            search.feed(piece);
-            let ours = self.clock.resume(&paused);
-            self.deadline.extend(ours);
+            self.ours(|_| search.feed(piece));
         }
         Ok(())
     }
@@ -271,6 +277,14 @@ impl<'a> Attempt<'a> {
         .map_err(|e| Finding::new(Reason::Truncated, e.to_string()))
     }
 
+    /// Work of ours: the clock stands still, and the site gets the time back.
+    fn ours<T>(&mut self, work: impl FnOnce(&'a Prober) -> T) -> T {
+        let paused = self.clock.pause();
+        let done = work(self.prober);
+        self.deadline.extend(self.clock.resume(&paused));
+        done
+    }
+
     /// A site that always has one more byte never makes us wait, so the timer alone would not end it.
     fn give_up_when_late(&self) -> Result<(), TimedOut> {
         if self.deadline.has_passed() { Err(TimedOut) } else { Ok(()) }
@@ -280,7 +294,7 @@ impl<'a> Attempt<'a> {
         let limit = duration(self.target.timeout);
         let peer = self.look.peer.map_or_else(|| "the site".to_owned(), |p| p.to_string());
         let message = match self.clock.leg() {
-            Leg::Dns => format!("no answer from a resolver within {limit}"),
+            Leg::Dns => format!("no resolver answered for {} within {limit}", self.hop.host()),
             Leg::Connect => format!("no connection to {peer} within {limit}"),
             Leg::Tls => format!("the TLS handshake with {peer} was not done within {limit}"),
             Leg::Wait => format!("no complete response head from {peer} within {limit}"),
@@ -293,7 +307,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn ask_the_kernel(&mut self) {
-        let info = self.stream.as_ref().and_then(Stream::tcp_info);
+        let info = match &self.stream {
+            Some(stream) => stream.tcp_info(),
+            None => self.shaking.as_ref().and_then(Tcp::info),
+        };
         self.look.rtt = info.map(|i| i.rtt);
         self.look.retransmits = info.map(|i| i.retransmits);
     }

@@ -1,8 +1,14 @@
 //! The requests of one attempt: the target's own, then one for each redirect that is followed.
 
 use http::Method;
-use model::{Reason, Target, answer::Head, result::Finding, text::masked_url};
-use std::net::IpAddr;
+use model::{
+    Reason, Target,
+    answer::Head,
+    result::Finding,
+    text::{masked_url, redact},
+};
+use percent_encoding::{AsciiSet, percent_decode_str, percent_encode};
+use std::{borrow::Cow, net::IpAddr};
 use url::{Host, Url};
 
 /// One request, and what it may carry.
@@ -40,6 +46,19 @@ impl Hop {
         self.url.port_or_known_default().unwrap_or(80)
     }
 
+    /// The URL as a record may show it: masked, and without a secret of the target's that a site sends back in it.
+    pub fn shown(&self, secrets: &[Box<str>]) -> String {
+        let shown = redact(&masked_url(&self.url), secrets.iter().map(AsRef::as_ref));
+        let plain = percent_decode_str(&shown).decode_utf8_lossy();
+        if redact(&plain, secrets.iter().map(AsRef::as_ref)) == plain {
+            return shown;
+        }
+        let mut place = self.url.clone();
+        place.set_path("/***");
+        place.set_query(None);
+        masked_url(&place)
+    }
+
     /// The address that the URL spells, if it spells one.
     pub fn literal(&self) -> Option<IpAddr> {
         match self.url.host()? {
@@ -60,8 +79,7 @@ impl Hop {
     /// `bad_redirect`, when it leads nowhere that can be asked.
     pub fn follow(&self, head: &Head, location: &[u8], target: &Target) -> Result<Self, Finding> {
         let bad = |why: &str| Finding::new(Reason::BadRedirect, format!("status {} redirects to {why}", head.status));
-        let text = String::from_utf8_lossy(location);
-        let url = self.url.join(text.trim()).map_err(|e| bad(&format!("a URL that is none: {e}")))?;
+        let url = self.url.join(text_of(location).trim()).map_err(|e| bad(&format!("a URL that is none: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad(&format!("another scheme than http and https: {}:", url.scheme())));
         }
@@ -80,6 +98,12 @@ impl Hop {
             url,
         })
     }
+}
+
+/// A Location as text. One that is not UTF-8 asks for the bytes that it holds, as browsers do.
+fn text_of(location: &[u8]) -> Cow<'_, str> {
+    const NOT_ASCII: &AsciiSet = &AsciiSet::EMPTY;
+    std::str::from_utf8(location).map_or_else(|_| percent_encode(location, NOT_ASCII).into(), Cow::Borrowed)
 }
 
 /// Whether the target's credentials may go there: the same host name and port, or from http on 80 to https on 443 of one host.

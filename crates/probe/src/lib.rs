@@ -14,6 +14,7 @@ mod hop;
 mod http1;
 mod shortage;
 mod stream;
+mod tcp;
 mod tcp_info;
 mod tls;
 

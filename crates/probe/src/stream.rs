@@ -1,6 +1,9 @@
 //! A connection to a site, with or without TLS.
 
-use crate::tcp_info::{self, TcpInfo};
+use crate::{
+    tcp::Tcp,
+    tcp_info::{self, TcpInfo},
+};
 use bytes::BytesMut;
 use std::{
     future::poll_fn,
@@ -18,15 +21,15 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 #[derive(Debug)]
 pub enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Stream {
     pub fn tcp_info(&self) -> Option<TcpInfo> {
-        tcp_info::of(match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-        })
+        match self {
+            Self::Plain(tcp) => tcp_info::of(tcp),
+            Self::Tls(tls) => tls.get_ref().0.info(),
+        }
     }
 
     /// Reads what is there into the end of `buffer`, at most `room` bytes, while sending what is left of `out`.
@@ -39,11 +42,6 @@ impl Stream {
             self.poll_fill(cx, buffer, room)
         })
         .await
-    }
-
-    /// As [`Stream::exchange`], with nothing left to send.
-    pub async fn read(&mut self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_fill(cx, buffer, room)).await
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {

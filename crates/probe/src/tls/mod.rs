@@ -3,7 +3,7 @@
 mod certificate;
 mod verify;
 
-use crate::stream::Stream;
+use crate::{stream::Stream, tcp::Tcp};
 use model::{
     Reason, UnixMs,
     answer::Validity,
@@ -25,7 +25,6 @@ use std::{
     io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 pub use verify::Capture;
 use verify::Trust;
@@ -181,12 +180,7 @@ impl Shown {
 ///
 /// # Errors
 /// A reason of phase `tls`.
-pub async fn handshake(
-    config: &Config,
-    tcp: TcpStream,
-    peer: &Peer<'_>,
-    capture: Arc<Capture>,
-) -> Result<Stream, Finding> {
+pub async fn handshake(config: &Config, tcp: Tcp, peer: &Peer<'_>, capture: Arc<Capture>) -> Result<Stream, Finding> {
     let name = ServerName::try_from(peer.host.to_owned())
         .map_err(|_| Finding::new(Reason::TlsFailed, format!("{} can't be a name in TLS", peer.host)))?;
     let base = if peer.with_client_certificate { &config.with_client_certificate } else { &config.plain };
