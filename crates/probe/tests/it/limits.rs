@@ -1,0 +1,90 @@
+//! What a check takes, and what becomes of it when there is nothing left to take. These need a process of their own: memory and
+//! descriptors are one for all tests of a process.
+
+use crate::ask::{ask, due};
+use std::{fs::File, process::Command, time::Duration};
+use testkit::{Site, Tls, pki, step::*};
+
+/// Runs an ignored test of this program alone, with at most so many open files.
+#[track_caller]
+fn alone(test: &str, files: u32) {
+    let program = std::env::current_exe().unwrap();
+    let script = format!(r#"ulimit -n {files} && exec "$0" --exact {test} --ignored --test-threads=1"#);
+    let output = Command::new("sh").arg("-c").arg(script).arg(program).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_large_body_is_searched_in_constant_memory() {
+    alone("limits::large_body", 1024);
+}
+
+#[tokio::test]
+#[ignore = "needs a process of its own: run by the test before"]
+async fn large_body() {
+    const LENGTH: u64 = 256 << 20;
+    let length = (LENGTH + 6).to_string();
+    let site = Site::serve([head(200, &[("content-length", &length)]), fill(LENGTH), send("needle"), hold()]);
+    let before = peak_kib();
+    let asked =
+        ask(&site.url("/")).max_body(1 << 30).timeout(120_000).matches("xneedle$").not_matches("(?i)fatal.error");
+    assert_eq!(asked.check().await.is("up").look.body_bytes, Some(LENGTH + 6));
+    let grown = peak_kib() - before;
+    assert!(grown < 64 << 10, "memory grew by {grown} KiB");
+}
+
+/// The most memory that this process has had (`VmHWM`, see proc_pid_status(5)).
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn without_a_descriptor_nobody_knows_how_the_site_is() {
+    alone("limits::no_descriptors", 64);
+}
+
+#[tokio::test]
+#[ignore = "needs a process of its own: run by the test before"]
+async fn no_descriptors() {
+    let site = Site::serve([resp(200, "ok")]);
+    let (literal, name) = (ask(&site.url("/")), ask(&site.at("localhost", "/")));
+    let prober = name.prober();
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    for asked in [&literal, &name] {
+        let seen = asked.check_by(&prober).await;
+        assert!(seen.is("unknown prober_failed").message.contains("no file descriptor left"), "{}", seen.message);
+        assert_eq!(seen.result.finding.as_ref().and_then(|f| f.phase), None);
+    }
+    drop(taken);
+    // What could not be read before must not be remembered as empty.
+    name.check_by(&prober).await.is("up");
+    literal.check_by(&prober).await.is("up");
+}
+
+#[tokio::test]
+async fn a_check_in_flight_is_small() {
+    let site = Site::serve([resp(200, "ok")]);
+    let asked = ask(&site.url("/"));
+    let prober = asked.prober();
+    let check = prober.check(&asked.target, due());
+    assert!(size_of_val(&check) < 4096, "{} bytes", size_of_val(&check));
+    drop(check);
+}
+
+#[tokio::test]
+async fn a_check_that_is_dropped_leaves_nothing_behind() {
+    let plain = Site::serve([hold()]);
+    let in_tls = Site::tls(Tls::with(&pki().good), [hold()]);
+    for site in [&plain, &in_tls] {
+        let asked = ask(&site.url("/")).trust(&pki().root);
+        let check = tokio::time::timeout(Duration::from_millis(300), asked.check()).await;
+        assert!(check.is_err());
+        testkit::eventually("the connection is gone", Duration::from_secs(20), async || site.open() == 0).await;
+    }
+}
