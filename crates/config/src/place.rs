@@ -49,7 +49,7 @@ impl Sources {
         }
     }
 
-    /// How a message names it, and whether it has lines.
+    /// How a message names it.
     pub fn name(&self, source: u32) -> String {
         match self.0.get(source as usize) {
             Some(Source::File(path)) => path.display().to_string(),
