@@ -18,6 +18,15 @@ pub fn message(text: &str) -> String {
     out
 }
 
+/// At most so many bytes of a text, the last of them `…` if something was left out.
+pub fn shortened(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max.saturating_sub('…'.len_utf8())));
+        text.push('…');
+    }
+    text
+}
+
 /// The URL without its fragment and user info, every query value as `***`, and a query without `=` as `***`.
 ///
 /// `https://u:p@host/p?token=a&x` becomes `https://host/p?token=***&***`.
@@ -104,6 +113,12 @@ mod tests {
         let long = message(&"é".repeat(400));
         assert!(long.len() <= 500 && long.ends_with('…'), "{} bytes", long.len());
         assert_eq!(message(&"x".repeat(490)).len(), 490);
+    }
+
+    #[test]
+    fn a_text_is_shortened_between_two_characters() {
+        let short = |text: &str| shortened(text.to_owned(), 10);
+        assert_eq!(["1234567890", "12345678901", "éééééé"].map(short), ["1234567890", "1234567…", "ééé…"]);
     }
 
     #[test]

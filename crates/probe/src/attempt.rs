@@ -204,7 +204,7 @@ impl<'a> Attempt<'a> {
             let message = format!("{limit} redirects were followed, and status {} redirects again", head.status);
             return Err(Finding::new(Reason::TooManyRedirects, message));
         }
-        self.hop.follow(head, location, self.target).map(Some)
+        self.hop.follow(head, location, &self.target.url).map(Some)
     }
 
     /// Reads the body, and goes on sending the request if its answer came before its end: the site may need both.
@@ -265,6 +265,7 @@ impl<'a> Attempt<'a> {
         let read = self.look.body_bytes.unwrap_or(0);
         match end {
             Ok(_) => framing.end(read),
+            Err(e) if let Some(what) = shortage::of(&e) => return Err(Finding::new(Reason::ProberFailed, what)),
             // The end of a TLS connection without close_notify, as browsers take it.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => framing.end(read),
             Err(e) => {
@@ -325,9 +326,7 @@ fn compressed(head: &Head) -> Option<String> {
 
 fn no_head(read: io::Result<usize>, nothing_yet: bool) -> Finding {
     let ended = match read {
-        Err(e) if shortage::of(&e).is_some() => {
-            return Finding::new(Reason::ProberFailed, shortage::of(&e).unwrap_or_default());
-        }
+        Err(e) if let Some(what) = shortage::of(&e) => return Finding::new(Reason::ProberFailed, what),
         Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => broke(&e),
         Ok(_) | Err(_) => "the server closed the connection".into(),
     };

@@ -5,11 +5,14 @@ use model::{
     Reason, Target,
     answer::Head,
     result::Finding,
-    text::{masked_url, redact},
+    text::{masked_url, redact, shortened},
 };
 use percent_encoding::{AsciiSet, percent_decode_str, percent_encode};
 use std::{borrow::Cow, net::IpAddr};
 use url::{Host, Url};
+
+/// A record is limited, a site's redirects are not.
+const MAX_SHOWN: usize = 8 << 10;
 
 /// One request, and what it may carry.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ impl Hop {
         let shown = redact(&masked_url(&self.url), secrets.iter().map(AsRef::as_ref));
         let plain = percent_decode_str(&shown).decode_utf8_lossy();
         if redact(&plain, secrets.iter().map(AsRef::as_ref)) == plain {
-            return shown;
+            return shortened(shown, MAX_SHOWN);
         }
         let mut place = self.url.clone();
         place.set_path("/***");
@@ -73,11 +76,11 @@ impl Hop {
         self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Where a redirect leads: 301 302 303 turn into GET without body (HEAD stays HEAD), 307 308 keep both.
+    /// Where a redirect leads, of a check that began at `start`: 301 302 303 turn into GET without body (HEAD stays HEAD), 307 308 keep both.
     ///
     /// # Errors
     /// `bad_redirect`, when it leads nowhere that can be asked.
-    pub fn follow(&self, head: &Head, location: &[u8], target: &Target) -> Result<Self, Finding> {
+    pub fn follow(&self, head: &Head, location: &[u8], start: &Url) -> Result<Self, Finding> {
         let bad = |why: &str| Finding::new(Reason::BadRedirect, format!("status {} redirects to {why}", head.status));
         let url = self.url.join(text_of(location).trim()).map_err(|e| bad(&format!("a URL that is none: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -92,8 +95,8 @@ impl Hop {
         Ok(Self {
             method,
             with_body: self.with_body && keeps,
-            with_credentials: same_place(&target.url, &url) && (secure || !self.was_secure),
-            same_host: target.url.host_str() == url.host_str(),
+            with_credentials: same_place(start, &url) && (secure || !self.was_secure),
+            same_host: start.host_str() == url.host_str(),
             was_secure: self.was_secure || secure,
             url,
         })
@@ -107,16 +110,18 @@ fn text_of(location: &[u8]) -> Cow<'_, str> {
 }
 
 /// Whether the target's credentials may go there: the same host name and port, or from http on 80 to https on 443 of one host.
-fn same_place(target: &Url, url: &Url) -> bool {
+fn same_place(start: &Url, url: &Url) -> bool {
     let at = |u: &Url| (u.scheme() == "https", u.port_or_known_default());
-    target.host_str() == url.host_str()
-        && (target.port_or_known_default() == url.port_or_known_default()
-            || (at(target) == (false, Some(80)) && at(url) == (true, Some(443))))
+    start.host_str() == url.host_str()
+        && (start.port_or_known_default() == url.port_or_known_default()
+            || (at(start) == (false, Some(80)) && at(url) == (true, Some(443))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::{answer::Headers, result::HttpVersion};
+    use proptest::prelude::*;
 
     fn places(from: &str, to: &str) -> bool {
         same_place(&from.parse().expect("a URL"), &to.parse().expect("a URL"))
@@ -131,5 +136,54 @@ mod tests {
         assert!(!places("http://h.example/", "https://h.example:8443/"));
         assert!(!places("http://h.example/", "http://www.h.example/"));
         assert!(!places("https://h.example/", "http://h.example/"));
+    }
+
+    fn hop(url: &str) -> Hop {
+        Hop {
+            url: url.parse().expect("a URL"),
+            method: Method::POST,
+            with_body: true,
+            with_credentials: true,
+            same_host: true,
+            was_secure: url.starts_with("https"),
+        }
+    }
+
+    fn follow(from: &Hop, location: &[u8]) -> Result<Hop, Finding> {
+        let head = Head { status: 307, http: HttpVersion::V1_1, headers: Headers::default() };
+        from.follow(&head, location, &from.url)
+    }
+
+    #[test]
+    fn a_url_that_goes_on_and_on_is_not_shown_to_its_end() {
+        let location = "/\u{e9}".repeat(50_000);
+        let there = follow(&hop("http://h.example/"), location.as_bytes()).expect("a URL");
+        assert!(there.url.as_str().len() > 300_000 && there.shown(&[]).len() <= MAX_SHOWN);
+    }
+
+    proptest! {
+        #[test]
+        fn a_location_leads_to_a_host_or_nowhere(location in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let from = hop("https://h.example/a/b?c");
+            match follow(&from, &location) {
+                Ok(there) => {
+                    prop_assert!(there.url.host().is_some() && ["http", "https"].contains(&there.url.scheme()));
+                    prop_assert!(!there.with_credentials || (there.is_https() && there.host() == "h.example"));
+                    prop_assert!(there.shown(&[]).is_ascii());
+                }
+                Err(finding) => prop_assert_eq!(finding.reason, Reason::BadRedirect),
+            }
+        }
+
+        #[test]
+        fn a_location_that_looks_like_one_leads_to_a_host_or_nowhere(
+            location in r"(https?:|HTTP:|//|ftp:|)[/\\]{0,3}([a-z.%@:\[\]0-9]{0,12})(:[0-9]{0,6})?[/?#a-z.%=\\]{0,12}"
+        ) {
+            let from = hop("http://[::1]:8080/a/b?c");
+            if let Ok(there) = follow(&from, location.as_bytes()) {
+                prop_assert!(there.url.host_str().is_some_and(|h| !h.is_empty()), "{}", there.url);
+                prop_assert!(!there.with_credentials || (there.host() == "::1" && there.port() == 8080));
+            }
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! What a certificate says of itself.
 
-use model::{UnixMs, answer::Validity, result::TlsSeen};
+use model::{UnixMs, answer::Validity, result::TlsSeen, text::shortened};
 use x509_parser::{
     objects::{oid_registry, oid2abbrev},
     prelude::{FromDer, GeneralName, X509Certificate, X509Name},
 };
+
+/// A record is limited, a certificate's names are not.
+const MAX_NAME: usize = 1 << 10;
 
 /// The leaf for the record; `None` when it is no certificate that can be read.
 pub fn seen(der: &[u8], version: Option<&'static str>) -> Option<TlsSeen> {
@@ -51,7 +54,7 @@ fn name(name: &X509Name<'_>) -> String {
         parts.push(attributes.collect::<Vec<_>>().join("+"));
     }
     parts.reverse();
-    parts.join(",")
+    shortened(parts.join(","), MAX_NAME)
 }
 
 /// RFC 4514, section 2.4.
@@ -70,7 +73,23 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::*;
+    use proptest::prelude::*;
+    use testkit::pki;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(at in 0usize..2000, with in any::<u8>(), cut in 0usize..2000) {
+            let mut der = pki().good.chain[0].to_vec();
+            let at = at % der.len();
+            der[at] = with;
+            if let Some(seen) = seen(&der, None) {
+                prop_assert!(seen.subject.len() <= MAX_NAME && seen.issuer.len() <= MAX_NAME);
+            }
+            names(&der);
+            prop_assert!(seen(&der[..cut % der.len()], None).is_none());
+        }
+    }
 
     #[test]
     fn special_characters_of_a_name_are_escaped() {

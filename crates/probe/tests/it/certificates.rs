@@ -1,6 +1,7 @@
 //! Certificates: which are trusted, why the others are not, and how long they must hold.
 
 use crate::{
+    alone::Alone,
     ask::{Ask, ask},
     rows::{Row, all, row},
 };
@@ -148,4 +149,31 @@ async fn slow_comes_before_the_certificate() {
     let site = Site::tls(Tls::with(&pki().soon), [pause(200), resp(200, "ok")]);
     let asked = ask(&site.url("/")).trust(&pki().root).within(100).valid_for_days(7);
     asked.check().await.is("down slow expect");
+}
+
+#[test]
+fn the_systems_store_is_the_one_that_the_environment_names() {
+    let site = site(&pki().good);
+    let folder = tempfile::tempdir().unwrap();
+    let (root, empty, hashed) =
+        (folder.path().join("root.pem"), folder.path().join("empty.pem"), folder.path().join("certs"));
+    std::fs::create_dir(&hashed).unwrap();
+    std::fs::write(&empty, "").unwrap();
+    for file in [&root, &hashed.join("0123abcd.0")] {
+        std::fs::write(file, &pki().root.pem).unwrap();
+    }
+    let untrusted = "down tls_untrusted tls";
+    for (name, value, want) in
+        [("SSL_CERT_FILE", &root, "up"), ("SSL_CERT_DIR", &hashed, "up"), ("SSL_CERT_FILE", &empty, untrusted)]
+    {
+        let alone = Alone::new("certificates::a_site_by_the_systems_store", 1024);
+        alone.env(name, value).env("TEST_URL", site.url("/")).env("TEST_WANT", want).passes();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an environment of its own: run by the test before"]
+async fn a_site_by_the_systems_store() {
+    let given = |name| std::env::var(name).unwrap();
+    ask(&given("TEST_URL")).check().await.is(&given("TEST_WANT"));
 }

@@ -63,9 +63,11 @@ async fn a_name_is_refused_when_all_of_its_addresses_refuse() {
 #[tokio::test]
 async fn an_address_that_refuses_gives_way_to_the_next() {
     let site = Site::serve([resp(200, "ok")]);
-    let seen = ask(&site.at(BOTH, "/")).check().await;
-    assert_eq!(seen.is("up").look.peer, Some(site.address()));
-    assert_eq!(site.requests()[0].header("host"), Some(format!("{BOTH}:{}", site.port()).as_str()));
+    let (url, address) = (site.at(BOTH, "/"), site.address());
+    all([row("at once", "up", site, ask(&url))
+        .takes(Connect, 0)
+        .also("the other one", move |s| s.look.peer == Some(address))])
+    .await;
 }
 
 #[tokio::test]
@@ -77,7 +79,7 @@ async fn an_address_that_hangs_is_not_waited_for() {
     let site = Site::setup().port(hanging.port()).serve([resp(200, "ok")]);
     let seen = ask(&site.at(BOTH, "/")).check().await;
     assert_eq!(seen.is("up").look.peer, Some(site.address()));
-    assert!(seen.time(Connect).as_millis() >= 250, "{:?}", seen.look.phases);
+    assert!((250..5000).contains(&seen.time(Connect).as_millis()), "{:?}", seen.look.phases);
 }
 
 #[tokio::test]

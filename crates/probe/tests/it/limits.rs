@@ -1,23 +1,15 @@
-//! What a check takes, and what becomes of it when there is nothing left to take. These need a process of their own: memory and
-//! descriptors are one for all tests of a process.
+//! What a check takes, and what becomes of it when there is nothing left to take.
 
-use crate::ask::{ask, due};
-use std::{fs::File, process::Command, time::Duration};
+use crate::{
+    alone::Alone,
+    ask::{ask, due},
+};
+use std::{fs::File, time::Duration};
 use testkit::{Site, Tls, pki, step::*};
-
-/// Runs an ignored test of this program alone, with at most so many open files.
-#[track_caller]
-fn alone(test: &str, files: u32) {
-    let program = std::env::current_exe().unwrap();
-    let script = format!(r#"ulimit -n {files} && exec "$0" --exact {test} --ignored --test-threads=1"#);
-    let output = Command::new("sh").arg("-c").arg(script).arg(program).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
 
 #[test]
 fn a_large_body_is_searched_in_constant_memory() {
-    alone("limits::large_body", 1024);
+    Alone::new("limits::large_body", 1024).passes();
 }
 
 #[tokio::test]
@@ -43,7 +35,7 @@ fn peak_kib() -> u64 {
 
 #[test]
 fn without_a_descriptor_nobody_knows_how_the_site_is() {
-    alone("limits::no_descriptors", 64);
+    Alone::new("limits::no_descriptors", 64).passes();
 }
 
 #[tokio::test]
@@ -52,6 +44,8 @@ async fn no_descriptors() {
     let site = Site::serve([resp(200, "ok")]);
     let (literal, name) = (ask(&site.url("/")), ask(&site.at("localhost", "/")));
     let prober = name.prober();
+    literal.check_by(&prober).await.is("up"); // so that the site has all that it needs
+    testkit::eventually("the connection is gone", Duration::from_secs(20), async || site.open() == 0).await;
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);

@@ -1,6 +1,8 @@
 //! Checks of real sites over real sockets: every reason, every phase with its time, and what a site gets to see.
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod body;

@@ -88,11 +88,13 @@ async fn one_broken_family_does_not_hide_the_other() {
         .map(Reply::Code)
         .into_iter()
         .chain([Reply::Silence]);
+    let begun = Instant::now();
     for broken in broken {
         check("127.0.0.1", split(broken.clone(), four.clone())).await;
         check("::1", split(six.clone(), broken)).await;
     }
-    check("127.0.0.1", split(late(2000, six), four.clone())).await;
+    check("127.0.0.1", split(late(10_000, six), four.clone())).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "nobody waits for the other family: {:?}", begun.elapsed());
     check("127.0.0.1", split(records(&[]), late(200, four))).await;
 }
 
@@ -247,8 +249,16 @@ async fn names_that_are_odd_are_asked_for_or_refused() {
 
 #[tokio::test]
 async fn both_families_are_asked_at_once() {
-    let server = Server::new(|_| late(200, both())).await;
-    let begun = Instant::now();
-    assert_eq!(asking(&server).look_up("x.test").await, "::1 127.0.0.1");
-    assert!(begun.elapsed() < Duration::from_millis(390), "{:?}", begun.elapsed());
+    // A busy moment may spoil one run; asking one after the other would spoil all of them.
+    let mut took = Vec::new();
+    for _ in 0..6 {
+        let server = Server::new(|_| late(200, both())).await;
+        let begun = Instant::now();
+        assert_eq!(asking(&server).look_up("x.test").await, "::1 127.0.0.1");
+        took.push(begun.elapsed());
+        if begun.elapsed() < Duration::from_millis(390) {
+            return;
+        }
+    }
+    panic!("{took:?}");
 }
