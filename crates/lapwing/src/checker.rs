@@ -134,6 +134,8 @@ impl Checker {
     }
 
     fn report(&self, result: &CheckResult) {
+        let CheckResult { target, due_at, verdict, .. } = result;
+        tracing::debug!(id = %target, %due_at, %verdict, "checked");
         self.metrics.checked(result);
         self.watch.note(result);
         let mut record = Vec::with_capacity(1024);

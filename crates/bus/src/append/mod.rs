@@ -131,6 +131,8 @@ impl Appender {
             Ok(appended) => {
                 self.in_hand.clear();
                 self.room.done();
+                // The acknowledgement: from here on nothing that ends the process can lose them.
+                tracing::debug!(first = appended.first, next = appended.next, "results are durable");
                 self.say_lost_in_memory();
                 self.say_written(&appended);
             }
