@@ -54,7 +54,7 @@ pub fn large_body(bin: &Path, bytes: usize) -> anyhow::Result<u64> {
     let url = site.url("/");
     program.write(
         "lapwing.yaml",
-        &format!("targets:\n  - url: {url}\n    id: large\n    interval: 1h\n    timeout: 5m\n    request: {{max_body: 2GiB}}\n    expect: {{body: '{PATTERN}$'}}\n"),
+        &format!("targets:\n  - url: {url}\n    id: large\n    interval: 1h\n    timeout: 5m\n    request: {{max_body: 2000MiB}}\n    expect: {{body: '{PATTERN}$'}}\n"),
     );
     let mut running = program.spawn(&["check", "--json"]);
     let mut peak = 0;

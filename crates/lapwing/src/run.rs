@@ -15,6 +15,7 @@ use crate::{
 use anyhow::Context;
 use bus::{append, queue::Queue};
 use config::{Config, Listen, StoreSetting};
+use model::Target;
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
@@ -35,15 +36,35 @@ pub fn run(shared: &Shared, args: &RunArgs) -> Result<ExitCode, Exit> {
         Some(text) => text.parse().map_err(|e| Exit::usage(format!("--listen: {text:?} {e}")))?,
         None => config.web.listen.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(pipeline(source, config, &listen, !args.no_migrate))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(&config))
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    // On a worker, beside the checks that it starts: from this thread each of them would be woken across threads.
+    let ended = runtime.spawn(pipeline(source, config, listen, !args.no_migrate));
+    runtime.block_on(ended).context("run the pipeline")??;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn pipeline(source: Source, config: Arc<Config>, listen: &Listen, migrate: bool) -> Result<(), Exit> {
+/// How many threads the checks get: few busy ones rather than many idle ones, which wake one another for every check and
+/// find nothing (docs/performance.md has the figures). A quarter of a core's time for each, by what a check costs.
+fn workers(config: &Config) -> usize {
+    const CHECK_US: f64 = 130.0;
+    const HTTPS_CHECK_US: f64 = 400.0;
+    let cost = |t: &Target| {
+        let us = if t.url.scheme() == "https" { HTTPS_CHECK_US } else { CHECK_US };
+        us * 1000.0 / f64::from(t.interval_ms)
+    };
+    let us_per_second: f64 = config.targets.iter().filter(|t| t.is_watched_from(&config.location)).map(|t| cost(t)).sum();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    ((us_per_second / 250_000.0).ceil() as usize).clamp(1, cores)
+}
+
+async fn pipeline(source: Source, config: Arc<Config>, listen: Listen, migrate: bool) -> Result<(), Exit> {
     let stop = stop::on_signal()?;
-    let listener = bind(listen).await?;
+    let listener = bind(&listen).await?;
     let admin = Admin { ready: Ready::default(), metrics: Arc::new(Metrics::new()) };
     let closing = CancellationToken::new();
     let served = tokio::spawn(admin::serve(listener, admin.clone(), closing.clone()));
