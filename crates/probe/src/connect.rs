@@ -161,6 +161,25 @@ mod tests {
         assert_eq!(order(&["10.9.0.1", "169.254.169.254"]), "blocked");
     }
 
+    #[tokio::test]
+    async fn a_failure_starts_the_next_attempt_at_once() {
+        // Alone for 250 ms the first one hangs; the second is refused; a pause before the third would make it 500.
+        let hanging = testkit::Backlog::on("127.0.0.1");
+        let _site = testkit::Site::setup().address("127.0.0.3").port(hanging.port()).serve([]);
+        let addresses = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], hanging.port())));
+        let mut took = Vec::new();
+        for _ in 0..6 {
+            let (begun, mut tried) = (std::time::Instant::now(), None);
+            connect(&addresses, &mut tried).await.expect("the third one answers");
+            assert_eq!(tried, Some(addresses[2]));
+            took.push(begun.elapsed());
+            if (STAGGER..STAGGER * 19 / 10).contains(&begun.elapsed()) {
+                return;
+            }
+        }
+        panic!("{took:?}");
+    }
+
     #[test]
     fn of_several_failures_refused_says_most_and_our_own_says_nothing_of_the_site() {
         let errors = |codes: &[i32]| {
@@ -173,6 +192,10 @@ mod tests {
         assert_eq!(errors(&[libc::EHOSTUNREACH, libc::ECONNREFUSED]), Reason::ConnectRefused);
         assert_eq!(errors(&[libc::EACCES, libc::EHOSTUNREACH]), Reason::ConnectUnreachable);
         assert_eq!(errors(&[libc::EACCES]), Reason::ConnectFailed);
+        assert_eq!(errors(&[libc::ECONNREFUSED, libc::ETIMEDOUT]), Reason::Timeout);
+        for ours in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL] {
+            assert_eq!(errors(&[ours]), Reason::ProberFailed, "{ours}");
+        }
         assert_eq!(errors(&[libc::ECONNREFUSED, libc::EMFILE]), Reason::ProberFailed);
     }
 }

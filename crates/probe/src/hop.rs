@@ -154,6 +154,23 @@ mod tests {
         from.follow(&head, location, &from.url)
     }
 
+    /// Whether credentials are still there at the end of the way.
+    fn carried(way: &[&str]) -> bool {
+        let head = Head { status: 302, http: HttpVersion::V1_1, headers: Headers::default() };
+        let start = hop(way[0]);
+        let go = |at: Hop, to: &&str| at.follow(&head, to.as_bytes(), &start.url).expect("a URL");
+        way[1..].iter().fold(start.clone(), go).with_credentials
+    }
+
+    #[test]
+    fn credentials_never_go_out_in_the_clear_once_a_hop_was_secure() {
+        assert!(!carried(&["https://h.example:8443/", "http://h.example:8443/"]));
+        assert!(!carried(&["http://h.example/", "https://h.example/", "http://h.example/"]));
+        assert!(!carried(&["http://h.example/", "https://other.example/", "http://h.example/"]));
+        assert!(carried(&["http://h.example/", "https://h.example/", "https://h.example/b"]));
+        assert!(carried(&["https://h.example/", "https://other.example/", "https://h.example/b"]));
+    }
+
     #[test]
     fn a_url_that_goes_on_and_on_is_not_shown_to_its_end() {
         let location = "/\u{e9}".repeat(50_000);

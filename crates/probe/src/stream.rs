@@ -3,32 +3,37 @@
 use crate::{
     tcp::Tcp,
     tcp_info::{self, TcpInfo},
+    tls::tls_error,
 };
 use bytes::BytesMut;
 use std::{
     future::poll_fn,
-    io,
+    io::{self, Read},
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 #[derive(Debug)]
 pub enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Tcp>>),
+    Tls(Box<Tls>),
+}
+
+/// TLS, and what broke it, until all that came before it has been read.
+#[derive(Debug)]
+pub struct Tls {
+    stream: TlsStream<Tcp>,
+    broken: Option<io::Error>,
 }
 
 impl Stream {
     pub fn tcp_info(&self) -> Option<TcpInfo> {
         match self {
             Self::Plain(tcp) => tcp_info::of(tcp),
-            Self::Tls(tls) => tls.get_ref().0.info(),
+            Self::Tls(tls) => tls.stream.get_ref().0.info(),
         }
     }
 
@@ -45,12 +50,44 @@ impl Stream {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
-        if let Self::Plain(tcp) = self {
-            // Memory is taken when there is something to put into it: many a check only waits.
-            ready!(tcp.poll_read_ready(cx))?;
+        match self {
+            Self::Plain(tcp) => {
+                // Memory is taken when there is something to put into it: many a check only waits.
+                ready!(tcp.poll_read_ready(cx))?;
+                buffer.reserve(room);
+                poll_read_buf(Pin::new(tcp), cx, buffer)
+            }
+            Self::Tls(tls) => {
+                buffer.reserve(room);
+                tls.poll_fill(cx, buffer)
+            }
         }
-        buffer.reserve(room);
-        poll_read_buf(Pin::new(self), cx, buffer)
+    }
+}
+
+impl Tls {
+    pub fn new(stream: TlsStream<Tcp>) -> Self {
+        Self { stream, broken: None }
+    }
+
+    /// An alert or a bad record is told before what the same packet held in front of it: that is taken first.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.broken.is_none() {
+            match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, buffer)) {
+                Err(e) if tls_error(&e).is_some() => self.broken = Some(e),
+                read => return Poll::Ready(read),
+            }
+        }
+        let mut piece = [0; 4096];
+        Poll::Ready(match (self.stream.get_mut().1.reader().read(&mut piece), self.broken.take()) {
+            (Ok(n @ 1..), broken) => {
+                self.broken = broken;
+                buffer.extend_from_slice(&piece[..n]);
+                Ok(n)
+            }
+            (_, Some(broken)) => Err(broken),
+            (read, None) => read,
+        })
     }
 }
 
@@ -90,34 +127,25 @@ impl Outgoing {
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(&mut s.stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_flush(cx),
-            Self::Tls(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(&mut s.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(&mut s.stream).poll_shutdown(cx),
         }
     }
 }

@@ -3,7 +3,10 @@
 mod certificate;
 mod verify;
 
-use crate::{stream::Stream, tcp::Tcp};
+use crate::{
+    stream::{Stream, Tls},
+    tcp::Tcp,
+};
 use model::{
     Reason, UnixMs,
     answer::Validity,
@@ -189,7 +192,7 @@ pub async fn handshake(config: &Config, tcp: Tcp, peer: &Peer<'_>, capture: Arc<
     match TlsConnector::from(Arc::new(client)).connect(name, tcp).await {
         Ok(stream) => {
             capture.note_version(stream.get_ref().1.protocol_version().and_then(version_word));
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(Stream::Tls(Box::new(Tls::new(stream))))
         }
         Err(e) => Err(capture.refusal().unwrap_or_else(|| Finding::new(Reason::TlsFailed, why(&e)))),
     }

@@ -5,6 +5,11 @@ use crate::{
     rows::{Row, all, row},
 };
 use model::Phase::Tls as InTls;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 use testkit::{Site, Step, Tls, Version, pki, step::*};
 
 const FAILED: &str = "down tls_failed tls";
@@ -145,4 +150,41 @@ async fn http_1_1_is_offered() {
     let site = Site::tls(Tls::with(&pki().good).alpn(&["h2", "http/1.1"]), [resp(200, "ok")]);
     ask(&site.url("/")).trust(&pki().root).check().await.is("up");
     assert_eq!(site.requests()[0].tls.as_ref().unwrap().alpn.as_deref(), Some("http/1.1"));
+}
+
+/// Speaks TLS, says this much in answer to a request, and then bytes that are no TLS.
+fn garbled(answer: &'static str) -> SocketAddr {
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(pki().good.chain.clone(), pki().good.key_der())
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::Stream::new(&mut session, &mut socket);
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        stream.flush().unwrap();
+        // A record of the right form that nobody has encrypted.
+        socket.write_all(b"\x17\x03\x03\0\x20not encrypted, not authenticated").unwrap();
+        socket.read_to_end(&mut Vec::new()).ok();
+    });
+    address
+}
+
+#[tokio::test]
+async fn tls_that_breaks_is_told_by_how_far_the_answer_had_come() {
+    for (answer, want) in [
+        ("", FAILED),
+        ("HTTP/1.1 200 OK\r\n", "down closed wait"),
+        ("HTTP/1.1 200 OK\r\n\r\nhello", "down truncated body"),
+    ] {
+        let url = format!("https://{}/", garbled(answer));
+        ask(&url).trust(&pki().root).check().await.is(want);
+    }
 }
