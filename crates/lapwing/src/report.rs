@@ -1,7 +1,7 @@
 //! What `check` shows people: one target in full, several as a table.
 
 use model::{
-    CheckResult, UnixMs, Verdict,
+    CheckResult, Reason, UnixMs, Verdict,
     judge::{Expectation, expectations},
     result::{Look, Phases, TlsSeen},
     target::Target,
@@ -46,12 +46,8 @@ pub fn full(target: &Target, report: &Report, colours: Colours) -> String {
     let result = &report.result;
     let mut out = format!("{}  {}\n", colours.verdict(result.verdict, 0), result.url);
     if let Some(f) = &result.finding {
-        let phase = f.phase.map(|p| format!(" in {p}")).unwrap_or_default();
-        line(
-            &mut out,
-            &f.reason.to_string(),
-            &format!("{}{}", f.message, if f.reason == model::Reason::Timeout { phase.as_str() } else { "" }),
-        );
+        let phase = f.phase.filter(|_| f.reason == Reason::Timeout).map(|p| format!(" in {p}")).unwrap_or_default();
+        line(&mut out, "why", &format!("{}{phase}: {}", f.reason, f.message));
     }
     out.push('\n');
     if let Some(look) = &result.look {
@@ -75,10 +71,13 @@ fn line(out: &mut String, what: &str, text: &str) {
 
 fn seen(out: &mut String, target: &Target, result: &CheckResult, look: &Look) {
     line(out, "asked", &format!("{} {}", target.request.method, result.url));
-    let peer = look.peer.map(|p| format!(" from {p}")).unwrap_or_default();
+    let peer = look.peer.map(|p| p.to_string());
     match (look.status, look.http) {
-        (Some(status), Some(http)) => line(out, "answer", &format!("{status}, HTTP/{}{peer}", http.word())),
-        _ => line(out, "answer", &format!("none{peer}")),
+        (Some(status), Some(http)) => {
+            let from = peer.map(|p| format!(" from {p}")).unwrap_or_default();
+            line(out, "answer", &format!("{status}, HTTP/{}{from}", http.word()));
+        }
+        _ => line(out, "answer", &format!("none{}", peer.map(|p| format!(" (asked {p})")).unwrap_or_default())),
     }
     if let Some(url) = &look.final_url {
         line(out, "redirects", &format!("{}, to {url}", look.redirects));
@@ -128,14 +127,14 @@ fn waterfall(out: &mut String, look: &Look) {
 }
 
 fn expectation(e: &Expectation, got: &str, colours: Colours) -> String {
-    let (mark, got) = match e.holds {
-        Some(true) => (colours.paint("ok  ", "32"), got),
-        Some(false) if e.warn => (colours.paint("warn", "33"), got),
-        Some(false) => (colours.paint("MISS", "31"), got),
-        None => ("?   ".to_owned(), "the answer did not come that far"),
+    let (mark, came) = match e.holds {
+        Some(true) => (colours.paint("ok  ", "32"), format!("got {got}")),
+        Some(false) if e.warn => (colours.paint("warn", "33"), format!("got {got}")),
+        Some(false) => (colours.paint("MISS", "31"), format!("got {got}")),
+        None => ("?   ".to_owned(), "the answer did not come that far".to_owned()),
     };
     let kind = if e.warn { " (warn)" } else { "" };
-    format!("  {mark} {}{kind}: {}; got {got}\n", e.what, e.expected)
+    format!("  {mark} {}{kind}: {}; {came}\n", e.what, e.expected)
 }
 
 /// Several targets, a line each.
