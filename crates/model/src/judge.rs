@@ -40,6 +40,37 @@ pub fn judge(target: &Target, answer: &Answer) -> (Verdict, Option<Finding>) {
     }
 }
 
+/// Takes a verdict back that our own delay may have made: `prober_overloaded`. (The contract, section 5.)
+///
+/// Only `timeout`, `slow` and `closed` can be our fault, and only when the check could have passed without the delay: a time
+/// that would have been within its limit; a timeout of which we slept a quarter away (the delay itself was given back to the
+/// site, but what a connection makes of such a silence is not known); a connection closed on us after half a second of it.
+pub fn doubt(
+    target: &Target,
+    answer: &Answer,
+    ours: Duration,
+    judged: (Verdict, Option<Finding>),
+) -> (Verdict, Option<Finding>) {
+    let reason = judged.1.as_ref().map(|f| f.reason);
+    let limits = [target.expect.time, target.warn.time];
+    let mut missed = limits.into_iter().flatten().filter(|l| answer.total > *l);
+    let could_have_passed = (reason == Some(Reason::Slow) && missed.all(|l| answer.total.saturating_sub(ours) <= l))
+        || (reason == Some(Reason::Timeout) && ours >= target.timeout / 4)
+        || (reason == Some(Reason::Closed) && ours >= Duration::from_millis(500).max(answer.total / 2));
+    match judged {
+        (_, Some(f)) if could_have_passed => {
+            let message = format!(
+                "the prober itself was delayed by {} meanwhile; it saw {}: {}",
+                duration(ours),
+                f.reason,
+                f.message
+            );
+            (Verdict::Unknown, Some(Finding::new(Reason::ProberOverloaded, message)))
+        }
+        judged => judged,
+    }
+}
+
 /// One expectation for people: what was asked, what came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {

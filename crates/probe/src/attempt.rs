@@ -48,7 +48,7 @@ pub struct Attempt<'a> {
     target: &'a Target,
     look: &'a mut Look,
     clock: Clock,
-    deadline: Deadline,
+    deadline: Deadline<'a>,
     now: UnixMs,
     hop: Hop,
     /// The connection of the current hop; kept here so that the kernel can be asked about it however the attempt ends.
@@ -69,7 +69,7 @@ impl<'a> Attempt<'a> {
             target,
             look,
             clock: Clock::new(),
-            deadline: Deadline::after(target.timeout),
+            deadline: Deadline::after(target.timeout, &prober.delays),
             now: UnixMs::from_system(SystemTime::now()),
             hop: Hop::first(target),
             stream: None,
@@ -287,7 +287,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// A site that always has one more byte never makes us wait, so the timer alone would not end it.
-    fn give_up_when_late(&self) -> Result<(), TimedOut> {
+    fn give_up_when_late(&mut self) -> Result<(), TimedOut> {
         if self.deadline.has_passed() { Err(TimedOut) } else { Ok(()) }
     }
 

@@ -1,5 +1,6 @@
 //! The one timeout of an attempt.
 
+use crate::delay::Delays;
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
@@ -12,24 +13,38 @@ use tokio::time::Sleep;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
-/// When an attempt ends at the latest. One timer for all of its steps; work of ours does not count against the site.
+/// When an attempt ends at the latest. One timer for all of its steps; work of ours and delays of ours do not count against the
+/// site.
 #[derive(Debug)]
-pub struct Deadline {
+pub struct Deadline<'p> {
+    begun: Instant,
+    timeout: Duration,
     at: Instant,
     sleep: Pin<Box<Sleep>>,
+    delays: &'p Delays,
+    /// How much of our own delay was given back to the site: at most the timeout once more.
+    given_back: Duration,
 }
 
-impl Deadline {
-    pub fn after(timeout: Duration) -> Self {
-        let at = Instant::now() + timeout;
-        Self { at, sleep: Box::pin(tokio::time::sleep_until(at.into())) }
+impl<'p> Deadline<'p> {
+    pub fn after(timeout: Duration, delays: &'p Delays) -> Self {
+        let begun = Instant::now();
+        let at = begun + timeout;
+        let sleep = Box::pin(tokio::time::sleep_until(at.into()));
+        Self { begun, timeout, at, sleep, delays, given_back: Duration::ZERO }
     }
 
     pub fn extend(&mut self, by: Duration) {
         self.at += by;
     }
 
-    pub fn has_passed(&self) -> bool {
+    pub fn has_passed(&mut self) -> bool {
+        if Instant::now() < self.at {
+            return false;
+        }
+        let ours = self.delays.since(self.begun).min(self.timeout);
+        let more = ours.saturating_sub(self.given_back);
+        (self.at, self.given_back) = (self.at + more, self.given_back + more);
         Instant::now() >= self.at
     }
 

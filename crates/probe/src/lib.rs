@@ -9,6 +9,7 @@ mod attempt;
 mod clock;
 mod connect;
 mod deadline;
+mod delay;
 mod dns;
 mod hop;
 mod http1;
@@ -27,7 +28,7 @@ use model::{
 };
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What every check of a process shares.
@@ -37,6 +38,7 @@ pub struct Prober {
     user_agent: HeaderValue,
     resolver: dns::Resolver,
     tls: tls::Configs,
+    delays: delay::Delays,
 }
 
 /// For which slot a check is made.
@@ -59,7 +61,13 @@ pub struct Report {
 
 impl Prober {
     pub fn new(guard: Guard, user_agent: HeaderValue) -> Self {
-        Self { guard, user_agent, resolver: dns::Resolver::system(), tls: tls::Configs::default() }
+        Self {
+            guard,
+            user_agent,
+            resolver: dns::Resolver::system(),
+            tls: tls::Configs::default(),
+            delays: delay::Delays::default(),
+        }
     }
 
     /// Builds what the target's TLS settings need, so that a key that does not fit its certificate is found before the first
@@ -82,11 +90,14 @@ impl Prober {
     /// As [`Prober::check`], with the last answer.
     pub async fn report(&self, target: &Target, due: Due) -> Report {
         let started_at = UnixMs::from_system(SystemTime::now());
+        self.delays.watch();
         let mut attempts = 1;
         loop {
             let mut look = Look::begun(started_at, due.lag, attempts);
+            let begun = Instant::now();
             let answer = Attempt::new(self, target, &mut look).run().await;
-            let (verdict, finding) = judge::judge(target, &answer);
+            let ours = self.delays.since(begun);
+            let (verdict, finding) = judge::doubt(target, &answer, ours, judge::judge(target, &answer));
             let failed = finding.as_ref().is_some_and(|_| !verdict.is_up());
             if failed && attempts <= target.retries {
                 attempts += 1;

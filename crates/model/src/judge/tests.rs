@@ -201,3 +201,40 @@ fn a_report_tells_what_was_not_reached() {
     let brief: Vec<_> = list.iter().map(|e| (e.what.as_str(), e.expected.as_str(), e.got.as_str(), e.holds)).collect();
     assert_eq!(brief, [("status", "200-299", "200", Some(true)), ("body", "matches /in/", "", None)]);
 }
+
+#[test]
+fn only_what_our_own_delay_may_have_made_is_doubted() {
+    let t = target(
+        &[],
+        |l| {
+            ok(l);
+            l.time = Some(Duration::from_secs(1));
+        },
+        |_| {},
+    );
+    let ms = Duration::from_millis;
+    let doubted = |a: &Answer, ours| {
+        let (verdict, finding) = doubt(&t, a, ours, judge(&t, a));
+        finding.map_or(verdict.to_string(), |f| format!("{verdict} {}", f.reason))
+    };
+    let slow = Answer { total: ms(2300), ..answer(&t, 200, &[], "") };
+    assert_eq!(doubted(&slow, ms(2000)), "unknown prober_overloaded");
+    assert_eq!(doubted(&slow, ms(1000)), "down slow");
+    let timeout = |phase| Answer {
+        head: None,
+        failure: Some(Finding::timeout(phase, "x")),
+        total: t.timeout,
+        ..answer(&t, 0, &[], "")
+    };
+    assert_eq!(doubted(&timeout(Phase::Wait), ms(3000)), "unknown prober_overloaded");
+    assert_eq!(doubted(&timeout(Phase::Wait), ms(200)), "down timeout");
+    let closed = Answer {
+        head: None,
+        failure: Some(Finding::new(Reason::Closed, "x")),
+        total: ms(1200),
+        ..answer(&t, 0, &[], "")
+    };
+    assert_eq!(doubted(&closed, ms(1000)), "unknown prober_overloaded");
+    assert_eq!(doubted(&closed, ms(100)), "down closed");
+    assert_eq!(doubted(&Answer { total: ms(2300), ..answer(&t, 404, &[], "") }, ms(2000)), "down status");
+}
