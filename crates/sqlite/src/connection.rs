@@ -20,11 +20,14 @@ impl Connection {
         &mut self.sql
     }
 
+    /// Undoes a transaction that was given up in the middle. To be called before a statement that is to be one of its own.
+    pub async fn settle(&mut self) -> sqlx::Result<()> {
+        if self.begun { self.rollback().await } else { Ok(()) }
+    }
+
     /// Begins a transaction that may write, after undoing one that was given up in the middle.
     pub async fn begin(&mut self) -> sqlx::Result<()> {
-        if self.begun {
-            self.rollback().await?;
-        }
+        self.settle().await?;
         self.begun = true;
         sqlx::query("begin immediate").execute(&mut self.sql).await.map(|_| ())
     }

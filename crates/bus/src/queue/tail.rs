@@ -37,6 +37,8 @@ pub struct Appended {
     pub dropped: u64,
 }
 
+/// Records that take more than a fifth of a millisecond to pack, in bytes.
+const LARGE: usize = 64 << 10;
 /// How often an idle queue looks whether its file has become too large for what is in it.
 const LOOK_AT_SIZE: Duration = Duration::from_secs(60);
 /// Free pages worth giving back to the system, in bytes.
@@ -110,16 +112,19 @@ impl Tail {
         self.connection.close().await;
     }
 
-    /// Off the threads that serve sockets: a large batch takes milliseconds.
+    /// A large batch takes milliseconds, so it is packed off the threads that serve sockets.
     async fn pack(&mut self, records: &[Vec<u8>]) -> sqlx::Result<Vec<Blob>> {
         let parts = laid_out(records);
+        let large = parts.iter().map(|(_, raw)| raw.len()).sum::<usize>() > LARGE;
         let packer = self.packer.take();
-        let packing = tokio::task::spawn_blocking(move || {
+        let packing = move || {
             let mut packer = packer.map_or_else(Packer::new, Ok)?;
             let blobs = packer.pack(parts)?;
             Ok::<_, io::Error>((packer, blobs))
-        });
-        let (packer, blobs) = packing.await.map_err(io::Error::other)??;
+        };
+        let packed =
+            if large { tokio::task::spawn_blocking(packing).await.map_err(io::Error::other)? } else { packing() };
+        let (packer, blobs) = packed?;
         self.packer = Some(packer);
         Ok(blobs)
     }
@@ -134,7 +139,13 @@ impl Tail {
         let dropped = self.shared.index().dropped() + deletion.dropped;
         // Usually the last row says how far the queue has counted; it must be written where that row may be deleted.
         let count = added.len() == 0 || deletion.dropped > 0 || !self.shared.index().dropped_is_saved();
-        self.connection.begin().await?;
+        // Most appends are one statement, which is a transaction of its own.
+        let alone = deletion.rows == 0 && !count && added.len() == 1;
+        if alone {
+            self.connection.settle().await?;
+        } else {
+            self.connection.begin().await?;
+        }
         let sql = self.connection.sql();
         let work = async {
             delete(sql, deletion).await?;
@@ -148,7 +159,11 @@ impl Tail {
             Ok(())
         }
         .await;
-        self.connection.end(work).await?;
+        if alone {
+            work?;
+        } else {
+            self.connection.end(work).await?;
+        }
         let mut index = self.shared.index();
         index.delete(deletion);
         if count {
@@ -180,7 +195,8 @@ async fn delete(sql: &mut SqliteConnection, deletion: &Deletion) -> sqlx::Result
 }
 
 async fn insert(sql: &mut SqliteConnection, row: &Row, blob: Blob) -> sqlx::Result<()> {
-    sqlx::query("insert into batches (first, count, raw, appended_at, records) values (?, ?, ?, ?, ?)")
+    // An append that was given up may have left a row of the same number. Nobody was told of it, and it is tried again.
+    sqlx::query("insert or replace into batches (first, count, raw, appended_at, records) values (?, ?, ?, ?, ?)")
         .bind(row.first)
         .bind(row.count)
         .bind(row.raw)

@@ -337,6 +337,29 @@ async fn an_append_is_one_transaction() {
 }
 
 #[tokio::test]
+async fn an_append_that_is_given_up_anywhere_can_be_tried_again() {
+    let p = place();
+    let mut q = open(&p.path).await;
+    let mut next = 0;
+    for round in 0..80 {
+        // Large and small ones: several statements, and one.
+        let some = records(next, next + if round % 2 == 0 { 6000 } else { 5 });
+        let patience = Duration::from_micros(round * 300 % 17_000);
+        if tokio::time::timeout(patience, q.tail.append(&some)).await.is_err() {
+            assert_eq!(q.tail.append(&some).await.unwrap().first, next as i64);
+        }
+        next += some.len();
+        q.reader.release(next as i64 - 7000);
+    }
+    close(q).await;
+    let mut q = open(&p.path).await;
+    let from = next as i64 - 7000;
+    let batch = read(&mut q.reader, from, &AT_ONCE).await;
+    let targets: Vec<_> = (from..next as i64).map(|n| format!("{n}:t{n}")).collect();
+    assert_eq!(shown(&batch), targets.join(" "));
+}
+
+#[tokio::test]
 async fn a_full_disk_is_an_error_that_passes() {
     let p = place();
     let options = Options { max_pages: Some(40), ..Options::new(LARGE) };
