@@ -41,6 +41,8 @@ impl Default for Limits {
 const MOST_BYTES: usize = 4 << 20;
 /// How often an idle queue deletes what is stored.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether the file has become too large for what is in it.
+const SHRINK: Duration = Duration::from_secs(60);
 /// Before another try, when the trouble may pass by itself, and when it will not.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SYSTEMIC: Duration = Duration::from_secs(30);
@@ -55,6 +57,7 @@ pub fn appender(tail: Tail, limits: Limits) -> (Entrance, Appender) {
         gauge,
         pace: limits.pace,
         last_begun: None,
+        shrunk: Instant::now(),
         in_hand: Vec::new(),
         unwritable: Lasting::default(),
         queue_full: Dropping::new("the queue is full: its oldest results are dropped (see queue.max_size)"),
@@ -72,6 +75,7 @@ pub struct Appender {
     gauge: Gauge,
     pace: Duration,
     last_begun: Option<Instant>,
+    shrunk: Instant,
     /// Kept here, so that they are counted when a commit is given up.
     in_hand: Vec<Vec<u8>>,
     unwritable: Lasting,
@@ -115,7 +119,17 @@ impl Appender {
                 self.say_calm();
             }
         }
+        self.shrink().await;
         true
+    }
+
+    async fn shrink(&mut self) {
+        if self.shrunk.elapsed() >= SHRINK {
+            self.shrunk = Instant::now();
+            if let Err(error) = self.tail.shrink().await {
+                tracing::debug!(%error, "the queue's file stays as large as it is");
+            }
+        }
     }
 
     async fn keep_pace(&mut self) {

@@ -9,11 +9,7 @@ use super::{
 use crate::QueueError;
 use sqlite::{Connection, OpenFile};
 use sqlx::{Row as _, SqliteConnection};
-use std::{
-    fmt, io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, sync::Arc};
 
 /// Where records are appended. There is one.
 pub struct Tail {
@@ -23,7 +19,6 @@ pub struct Tail {
     max_size: u64,
     /// Away while it packs.
     packer: Option<Packer>,
-    looked_at_size: Instant,
 }
 
 /// What one append did.
@@ -39,14 +34,12 @@ pub struct Appended {
 
 /// Records that take more than a fifth of a millisecond to pack, in bytes.
 const LARGE: usize = 64 << 10;
-/// How often an idle queue looks whether its file has become too large for what is in it.
-const LOOK_AT_SIZE: Duration = Duration::from_secs(60);
 /// Free pages worth giving back to the system, in bytes.
 const MUCH_FREE: i64 = 16 << 20;
 
 impl Tail {
     pub(super) fn new(file: OpenFile, connection: Connection, shared: Arc<Shared>, max_size: u64) -> Self {
-        Self { connection, file, shared, max_size, packer: None, looked_at_size: Instant::now() }
+        Self { connection, file, shared, max_size, packer: None }
     }
 
     pub fn gauge(&self) -> Gauge {
@@ -85,8 +78,7 @@ impl Tail {
         Ok(Appended { first, next, dropped: deletion.dropped })
     }
 
-    /// Deletes what is released, when nothing is appended that would do it; to be called every second or so. Gives free pages
-    /// back to the system when they are many and what is left is little.
+    /// Deletes what is released, when nothing is appended that would do it; to be called every second or so.
     pub async fn sweep(&mut self) -> Result<(), QueueError> {
         let done = self.sweep_rows().await;
         done.map_err(|e| QueueError::new("delete stored results from", self.file.path(), e))
@@ -100,11 +92,14 @@ impl Tail {
         if deletion.rows > 0 {
             self.change(&deletion, next, std::iter::empty()).await?;
         }
-        if self.looked_at_size.elapsed() > LOOK_AT_SIZE {
-            self.looked_at_size = Instant::now();
-            self.shrink().await?;
-        }
         Ok(())
+    }
+
+    /// Gives free pages back to the system when they are many and what is left is little, as after a long outage; to be called
+    /// every minute or so.
+    pub async fn shrink(&mut self) -> Result<(), QueueError> {
+        let done = self.vacuum_if_worth().await;
+        done.map_err(|e| QueueError::new("give back the free pages of", self.file.path(), e))
     }
 
     /// Waits until the file is closed.
@@ -172,12 +167,13 @@ impl Tail {
         Ok(())
     }
 
-    /// `vacuum` copies what is left, so it is for a queue that has become nearly empty after a long outage.
-    async fn shrink(&mut self) -> sqlx::Result<()> {
+    /// `vacuum` copies what is left: little, or it is not worth it.
+    async fn vacuum_if_worth(&mut self) -> sqlx::Result<()> {
         let sizes = sqlx::query(
             "select freelist_count * page_size, page_count * page_size
              from pragma_freelist_count, pragma_page_count, pragma_page_size",
         );
+        self.connection.settle().await?;
         let sizes = sizes.fetch_one(self.connection.sql()).await?;
         let (free, all): (i64, i64) = (sizes.try_get(0)?, sizes.try_get(1)?);
         if free > MUCH_FREE && free > all / 10 * 9 {

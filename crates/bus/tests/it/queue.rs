@@ -268,6 +268,27 @@ async fn the_file_does_not_grow_while_the_store_keeps_up() {
     assert!(size < 64 << 10, "{size} bytes");
 }
 
+#[tokio::test]
+async fn after_a_long_outage_the_file_shrinks_again() {
+    let p = place();
+    let mut q = open(&p.path).await;
+    let mut next = 0;
+    for _ in 0..400 {
+        let noise: Vec<_> = (0..20).flat_map(|n| incompressible(next * 20 + n)).collect();
+        next = q.tail.append(&noise).await.unwrap().next;
+    }
+    q.tail.shrink().await.unwrap();
+    q.reader.release(next - 200);
+    q.tail.sweep().await.unwrap();
+    let kept = read(&mut q.reader, next - 200, &AT_ONCE).await;
+    q.tail.shrink().await.unwrap();
+    assert_eq!(read(&mut q.reader, next - 200, &AT_ONCE).await, kept);
+    close(q).await;
+    let size = fs::metadata(&p.path).unwrap().len();
+    assert!(size < 1 << 20, "{size} bytes");
+    assert_eq!(open(&p.path).await.tail.append(&records(0, 1)).await.unwrap().first, next);
+}
+
 async fn another_program(path: &Path) -> SqliteConnection {
     SqliteConnection::connect(path.to_str().unwrap()).await.unwrap()
 }
