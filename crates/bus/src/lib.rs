@@ -10,4 +10,4 @@ pub mod record;
 
 pub use queue::Queue;
 
-pub use sqlite::{Cause, Class, Error as QueueError, OpenError};
+pub use sqlite::{Cause, Class, Error as QueueError, OpenError, Waits};

@@ -11,4 +11,4 @@ mod open;
 
 pub use connection::Connection;
 pub use error::{Cause, Class, Error, OpenError};
-pub use open::{Kind, OpenFile, Settings, open};
+pub use open::{Kind, OpenFile, Settings, Waits, open};

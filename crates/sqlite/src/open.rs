@@ -9,7 +9,7 @@ use model::trouble::{Lasting, Say};
 use sqlx::{ConnectOptions, Row, SqliteConnection, raw_sql, sqlite::SqliteConnectOptions};
 use std::{
     ffi::OsStr,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -38,17 +38,35 @@ pub struct Kind {
     pub migrations: &'static [&'static str],
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether an older file may be changed (`--no-migrate`).
     pub migrate: bool,
     /// The file may not grow beyond so many pages, as if the disk were full.
     pub max_pages: Option<u32>,
+    /// Who wants to know what the file is waited for, as well as the log.
+    pub waits: Option<Waits>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { migrate: true, max_pages: None }
+        Self { migrate: true, max_pages: None, waits: None }
+    }
+}
+
+/// Is told, with each attempt, what a file that can't be opened yet is waited for.
+#[derive(Clone)]
+pub struct Waits(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Waits {
+    pub fn tell(to: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(to))
+    }
+}
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waits")
     }
 }
 
@@ -77,7 +95,12 @@ pub async fn open(
         let attempt = async {
             let file = match &file {
                 Some(file) => file.clone(),
-                None => OpenFile { _lock: Arc::new(take_lock(&path)?), path: path.clone(), kind, settings },
+                None => OpenFile {
+                    _lock: Arc::new(take_lock(&path)?),
+                    path: path.clone(),
+                    kind,
+                    settings: settings.clone(),
+                },
             };
             let opened = file.first_connection().await;
             Ok::<_, Attempt>((file, opened))
@@ -96,6 +119,9 @@ pub async fn open(
             () = stop.cancelled() => return Err(OpenError::Stopped { path: path.to_path_buf() }),
         };
         let why = failed.waits_for(&path)?;
+        if let Some(Waits(tell)) = &settings.waits {
+            tell(&why);
+        }
         match trouble.met(Instant::now()) {
             Some(Say::Lasts(lasted)) => {
                 tracing::warn!(file = %path.display(), why, ?lasted, "still waiting for the file");

@@ -7,7 +7,7 @@
 mod dead;
 mod sqlite;
 
-pub use ::sqlite::{Cause, Class, OpenError, Settings};
+pub use ::sqlite::{Cause, Class, OpenError, Settings, Waits};
 
 use crate::sqlite::SqliteStore;
 use model::{

@@ -16,7 +16,7 @@ pub use tail::{Appended, Tail};
 use gauge::Shared;
 use index::{Index, Row};
 use model::UnixMs;
-use sqlite::{Connection, Kind, OpenError, Settings};
+use sqlite::{Connection, Kind, OpenError, Settings, Waits};
 use sqlx::Row as _;
 use std::{collections::VecDeque, path::Path, sync::Arc, time::SystemTime};
 use tokio_util::sync::CancellationToken;
@@ -31,17 +31,19 @@ static KIND: Kind = Kind {
     migrations: &[include_str!("schema.sql")],
 };
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Bytes of data (not of free pages) beyond which the oldest results go.
     pub max_size: u64,
     /// The file may not grow beyond so many pages, as if the disk were full.
     pub max_pages: Option<u32>,
+    /// Who wants to know what the file is waited for, as well as the log.
+    pub waits: Option<Waits>,
 }
 
 impl Options {
     pub fn new(max_size: u64) -> Self {
-        Self { max_size, max_pages: None }
+        Self { max_size, max_pages: None, waits: None }
     }
 }
 
@@ -56,7 +58,7 @@ pub struct Queue {
 impl Queue {
     /// Opens the file, makes it when it is missing, and waits for a program that has it locked, until `stop`.
     pub async fn open(path: &Path, options: Options, stop: &CancellationToken) -> Result<Self, OpenError> {
-        let settings = Settings { max_pages: options.max_pages, ..Settings::default() };
+        let settings = Settings { max_pages: options.max_pages, waits: options.waits, ..Settings::default() };
         let (file, mut connection) = sqlite::open(path, &KIND, settings, stop).await?;
         let failed = |e| OpenError::of(file.path(), &e);
         let (id, index) = load(&mut connection).await.map_err(failed)?;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
-use sqlite::{Cause, Class, Error, Kind, OpenError, Settings, open};
+use sqlite::{Cause, Class, Error, Kind, OpenError, Settings, Waits, open};
 use sqlx::{Connection as _, Row, SqliteConnection, raw_sql};
 use std::{
     fs,
@@ -225,6 +225,24 @@ async fn waiting_can_be_stopped() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(OpenError::Stopped { .. })));
+}
+
+#[tokio::test]
+async fn what_a_file_is_waited_for_is_told() {
+    let p = place();
+    made(&p.path, &KIND).await;
+    let mut theirs = another_program(&p.path).await;
+    raw_sql("begin exclusive").execute(&mut theirs).await.unwrap();
+    let stop = CancellationToken::new();
+    let heard = stop.clone();
+    let waits = Waits::tell(move |why| {
+        assert_eq!(why, "another program has locked it");
+        heard.cancel();
+    });
+    let settings = Settings { waits: Some(waits), ..Settings::default() };
+    let opening = open(&p.path, &KIND, settings, &stop);
+    let ended = tokio::time::timeout(Duration::from_secs(20), opening).await.unwrap();
     assert!(matches!(ended, Err(OpenError::Stopped { .. })));
 }
 
