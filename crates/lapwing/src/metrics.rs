@@ -1,7 +1,7 @@
 //! What the process counts, under the names of the contract.
 
 use bus::queue::Gauge as QueueGauge;
-use model::{CheckResult, UnixMs};
+use model::{CheckResult, UnixMs, Verdict};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -11,7 +11,7 @@ use std::{
     sync::{OnceLock, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use store::Counts;
+use store::{Counts, DeadCounts};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabels {
@@ -34,6 +34,9 @@ struct ReasonLabel {
 struct StageLabel {
     stage: &'static str,
 }
+
+/// Why a record that is fine is not stored.
+const SKIPPED: [&str; 3] = ["duplicate", "too_old", "unknown_kind"];
 
 /// The stages whose progress is shown.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +80,7 @@ pub struct Metrics {
 impl Metrics {
     pub fn new() -> Self {
         let mut r = Registry::default();
-        let checks = Family::default();
+        let checks: Family<CheckLabels, Counter> = Family::default();
         r.register("lapwing_checks", "Checks by what they concluded", checks.clone());
         let lag = Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0]);
         r.register("lapwing_check_lag_seconds", "How late checks start against their slots", lag.clone());
@@ -101,11 +104,11 @@ impl Metrics {
         );
         let stored = Counter::default();
         r.register("lapwing_results_stored", "Results that were stored", stored.clone());
-        let skipped = Family::default();
+        let skipped: Family<CauseLabel, Counter> = Family::default();
         r.register("lapwing_results_skipped", "Records that were read and not stored", skipped.clone());
         let commit = Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
         r.register("lapwing_store_commit_seconds", "Time of one transaction of the store", commit.clone());
-        let dead_letters = Family::default();
+        let dead_letters: Family<ReasonLabel, Counter> = Family::default();
         r.register("lapwing_dead_letters", "Records that became dead letters", dead_letters.clone());
         let progress = Family::default();
         r.register("lapwing_last_progress_timestamp_seconds", "When a stage last got something done", progress.clone());
@@ -116,6 +119,14 @@ impl Metrics {
             "Whether the configuration in force is the one in the file",
             reload.clone(),
         );
+        // A counter that begins with its first count has no increase that could be seen.
+        drop(checks.get_or_create(&CheckLabels { verdict: Verdict::Up.word(), reason: "" }));
+        for cause in SKIPPED {
+            drop(skipped.get_or_create(&CauseLabel { cause }));
+        }
+        for (reason, _) in DeadCounts::default().by_reason() {
+            drop(dead_letters.get_or_create(&ReasonLabel { reason: reason.word() }));
+        }
         Self {
             registry: r,
             queue: OnceLock::new(),
@@ -159,7 +170,7 @@ impl Metrics {
         let Counts { stored, duplicate, too_old, unknown_kind, dead } = *counts;
         self.commit.observe(took.as_secs_f64());
         self.stored.inc_by(stored);
-        for (cause, n) in [("duplicate", duplicate), ("too_old", too_old), ("unknown_kind", unknown_kind)] {
+        for (cause, n) in SKIPPED.into_iter().zip([duplicate, too_old, unknown_kind]) {
             self.skipped.get_or_create(&CauseLabel { cause }).inc_by(n);
         }
         for (reason, n) in dead.by_reason().into_iter().filter(|(_, n)| *n > 0) {
