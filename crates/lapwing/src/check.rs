@@ -114,7 +114,7 @@ fn chosen(all: &[Arc<Target>], ids: &[String]) -> Result<Vec<Arc<Target>>, Exit>
 }
 
 /// Looks at all of them, at as many at once as the plan allows, and prints each as soon as those before it are printed.
-/// Says whether all is well.
+/// Says whether all is well; a look that was interrupted is not.
 async fn look(plan: &Plan, targets: &[Arc<Target>], json: bool) -> Result<bool, Exit> {
     let stop = stop::on_signal()?;
     let (places, mut hosts) = (Arc::new(Semaphore::new(plan.concurrency)), HashMap::new());
@@ -131,7 +131,7 @@ async fn look(plan: &Plan, targets: &[Arc<Target>], json: bool) -> Result<bool, 
         let report = look.await.context("look at a target")?;
         printer.print(target, &report)?;
     }
-    printer.end()
+    Ok(printer.end()? && !stop.asked.is_cancelled())
 }
 
 fn host_of(target: &Target) -> (String, Option<u16>) {
