@@ -1,6 +1,12 @@
 //! The stage that looks: schedule -> probe -> records for the queue.
 
-use crate::{clock::SlotClock, metrics::Metrics, reload, stop::Stop, watch::Watch};
+use crate::{
+    clock::SlotClock,
+    metrics::Metrics,
+    reload::{self, InForce},
+    stop::Stop,
+    watch::Watch,
+};
 use bus::{append::Entrance, record};
 use config::Config;
 use model::{
@@ -15,7 +21,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    sync::mpsc,
     task::{Id, JoinError, JoinSet},
     time::sleep,
 };
@@ -27,8 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Checker {
     pub config: Arc<Config>,
-    /// New configurations, known to be good.
-    pub reloads: mpsc::Receiver<Arc<Config>>,
+    /// Tells of new ones, known to be good.
+    pub in_force: InForce,
     /// Where results go; it takes every one at once.
     pub queue: Entrance,
     pub watch: Arc<Watch>,
@@ -58,17 +63,17 @@ pub async fn checker(mut given: Checker, stop: Stop) {
             }
             Next::Wait(at) => at.map_or(ASK_AGAIN, |at| at.since(clock.now()).min(ASK_AGAIN)),
         };
+        given.metrics.in_flight(schedule.in_flight());
         tokio::select! {
             () = stop.asked.cancelled() => {}
             () = sleep(wait) => {}
             Some((job, result)) = running.next() => given.finish(&mut schedule, &job, result),
-            Some(config) = given.reloads.recv() => {
-                given.config = config;
+            Ok(()) = given.in_force.changed() => {
+                given.config = Arc::clone(&given.in_force.borrow_and_update());
                 prober = reload::prober_of(&given.config);
                 take_over(&mut schedule, &given, &mut clock);
             }
         }
-        given.metrics.in_flight(schedule.in_flight());
     }
     let drain = async {
         while let Some((job, result)) = running.next().await {

@@ -1,6 +1,7 @@
 //! The binary: reads what is wanted, runs it, says how it ended.
 
 mod admin;
+mod changes;
 mod check;
 mod checker;
 mod cli;
@@ -9,6 +10,7 @@ mod commands;
 mod exit;
 mod logging;
 mod metrics;
+mod opening;
 mod ready;
 mod reload;
 mod report;

@@ -1,21 +1,17 @@
 //! Where the configuration comes from, at the start and again when it changes.
 
-use crate::cli::Shared;
-use config::{Config, Environment};
+use crate::{changes::Changes, cli::Shared, metrics::Metrics};
+use config::{Config, Environment, Mistakes};
 use http::HeaderValue;
 use model::target::TlsSettings;
 use probe::Prober;
 use std::{
-    collections::HashSet,
-    fmt::Display,
+    collections::{BTreeSet, HashSet},
+    fmt::{self, Display},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::sleep,
-};
+use tokio::sync::watch;
 
 /// The file that was named, or the one that is looked for.
 #[derive(Clone, Debug)]
@@ -39,15 +35,38 @@ impl Source {
     ///
     /// # Errors
     /// Every mistake, a line each.
-    pub fn load(&self) -> Result<Config, String> {
-        let config = config::load(&self.path, &Environment::of_process()).map_err(|e| e.to_string())?;
-        prepare(&config).map_err(|e| format!("{}: {e}", self.path.display()))?;
-        Ok(config)
+    pub fn load(&self) -> Result<Config, Broken> {
+        let config = config::load(&self.path, &Environment::of_process())?;
+        match prepare(&config) {
+            Ok(()) => Ok(config),
+            Err(e) => Err(Broken { mistakes: format!("{}: {e}", self.path.display()), files: config.files }),
+        }
+    }
+}
+
+/// Why a configuration can't be in force.
+#[derive(Debug)]
+pub struct Broken {
+    mistakes: String,
+    /// Where the mistakes are: a change of one may mend it.
+    files: Vec<PathBuf>,
+}
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mistakes)
+    }
+}
+
+impl From<Mistakes> for Broken {
+    fn from(mistakes: Mistakes) -> Self {
+        let sources: BTreeSet<_> = mistakes.list.iter().map(|m| &m.source).collect();
+        Self { mistakes: mistakes.to_string(), files: sources.into_iter().map(PathBuf::from).collect() }
     }
 }
 
 /// Builds every TLS setting once, so that a key that does not fit its certificate is a mistake now and not at night.
-fn prepare(config: &Config) -> Result<(), impl Display> {
+fn prepare(config: &Config) -> Result<(), String> {
     let prober = prober_of(config);
     let mut seen: HashSet<*const TlsSettings> = HashSet::new();
     for target in &config.targets {
@@ -55,7 +74,7 @@ fn prepare(config: &Config) -> Result<(), impl Display> {
             prober.prepare(target).map_err(|e| format!("target {}: {e}", target.id))?;
         }
     }
-    Ok::<(), String>(())
+    Ok(())
 }
 
 pub fn prober_of(config: &Config) -> Arc<Prober> {
@@ -67,78 +86,50 @@ pub fn default_user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("lapwing/", env!("CARGO_PKG_VERSION")))
 }
 
-/// How often the files are looked at, and how long they must stand still before they are read: whoever writes one may not be
-/// done with it.
-const LOOK: Duration = Duration::from_millis(250);
-const STILL: Duration = Duration::from_millis(500);
+/// The configuration that is in force, and word of a new one.
+pub type InForce = watch::Receiver<Arc<Config>>;
 
-/// Tells when the configuration is to be read again: at SIGHUP, or when a file that it was made of has changed.
-#[derive(Debug)]
-pub struct Changes {
-    hangup: Signal,
-    files: Vec<PathBuf>,
-    seen: Vec<Stamp>,
-}
-
-/// Size and time of a file, through symbolic links; `None`: it is not there.
-type Stamp = Option<(u64, SystemTime)>;
-
-impl Changes {
-    /// # Errors
-    /// When the process may not listen to SIGHUP.
-    pub fn of(config: &Config) -> std::io::Result<Self> {
-        let files = config.files.clone();
-        Ok(Self { hangup: signal(SignalKind::hangup())?, seen: stamps(&files), files })
-    }
-
-    /// What is to be watched from now on. What changed since it was read is a change still.
-    pub fn watch(&mut self, config: &Config) {
-        for file in &config.files {
-            if !self.files.contains(file) {
-                self.seen.push(stamp(file));
-                self.files.push(file.clone());
-            }
+/// Reads the configuration again when it changes, for as long as somebody wants to know. One that is broken leaves the old one
+/// in force.
+pub async fn reload(source: Source, mut changes: Changes, in_force: watch::Sender<Arc<Config>>, metrics: Arc<Metrics>) {
+    loop {
+        tokio::select! {
+            () = changes.next() => {}
+            () = in_force.closed() => return,
         }
-        let kept: Vec<bool> = self.files.iter().map(|f| config.files.contains(f)).collect();
-        let mut keep = kept.iter();
-        self.files.retain(|_| *keep.next().unwrap_or(&false));
-        let mut keep = kept.iter();
-        self.seen.retain(|_| *keep.next().unwrap_or(&false));
-    }
-
-    /// Ends when there is something to read again.
-    pub async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => {
-                    self.seen = stamps(&self.files);
-                    return;
-                }
-                () = sleep(LOOK) => {}
+        let from = source.clone();
+        let loaded = tokio::task::spawn_blocking(move || from.load()).await;
+        metrics.reloaded(matches!(loaded, Ok(Ok(_))));
+        match loaded {
+            Ok(Ok(new)) => {
+                changes.watch(&new);
+                take_over(new, &in_force);
             }
-            if stamps(&self.files) != self.seen {
-                self.wait_until_still().await;
-                return;
+            Ok(Err(broken)) => {
+                tracing::error!("the configuration has mistakes; the old one stays in force\n{broken}");
+                changes.watch_also(broken.files);
             }
-        }
-    }
-
-    async fn wait_until_still(&mut self) {
-        loop {
-            let now = stamps(&self.files);
-            sleep(STILL).await;
-            if stamps(&self.files) == now {
-                self.seen = now;
-                return;
-            }
+            Err(e) => tracing::error!(error = %e, "reading the configuration crashed; the old one stays in force"),
         }
     }
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    files.iter().map(stamp).collect()
-}
-
-fn stamp(file: &PathBuf) -> Stamp {
-    std::fs::metadata(file).ok().and_then(|m| Some((m.len(), m.modified().ok()?)))
+fn take_over(mut new: Config, in_force: &watch::Sender<Arc<Config>>) {
+    let difference = config::difference(&in_force.borrow(), &new);
+    if difference.is_empty() {
+        tracing::info!("the configuration was read again; nothing has changed");
+        return;
+    }
+    if !difference.restart.is_empty() {
+        tracing::warn!(keys = difference.restart.join(" "), "these keys have changed and need a restart");
+    }
+    tracing::info!(
+        added = difference.added.len(),
+        changed = difference.changed.len(),
+        removed = difference.removed.len(),
+        settings = difference.settings.join(" "),
+        "the configuration was read again and is in force"
+    );
+    new.targets = difference.targets;
+    in_force.send_replace(Arc::new(new));
 }

@@ -1,10 +1,13 @@
 //! How a stop is asked for: SIGTERM or SIGINT; the second one is impatient.
 
 use anyhow::Context;
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::sleep,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -14,14 +17,23 @@ pub struct Stop {
     pub asked: CancellationToken,
     /// Asked for again: wait for nothing.
     pub at_once: CancellationToken,
+    asked_at: Arc<OnceLock<Instant>>,
 }
 
 impl Stop {
-    /// Ends when what is in flight is to be given up: the grace after the stop was asked for, or at once.
+    /// Asks for the stop.
+    pub fn ask(&self) {
+        self.asked_at.get_or_init(Instant::now);
+        self.asked.cancel();
+    }
+
+    /// Ends when what is in flight is to be given up: the grace after the stop was asked for, whoever waits since when, or at
+    /// once.
     pub async fn given_up(&self, grace: Duration) {
         self.asked.cancelled().await;
+        let asked_at = *self.asked_at.get_or_init(Instant::now);
         tokio::select! {
-            () = sleep(grace) => {}
+            () = sleep_until(asked_at + grace) => {}
             () = self.at_once.cancelled() => {}
         }
     }
@@ -37,12 +49,12 @@ pub fn on_signal() -> anyhow::Result<Stop> {
     let stop = Stop::default();
     let told = stop.clone();
     tokio::spawn(async move {
-        for token in [told.asked, told.at_once] {
+        for heed in [Stop::ask, |stop: &Stop| stop.at_once.cancel()] {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
-            token.cancel();
+            heed(&told);
         }
     });
     Ok(stop)

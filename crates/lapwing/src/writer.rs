@@ -1,6 +1,6 @@
 //! The stage that stores what the queue delivers.
 
-use crate::{metrics::Metrics, ready::Ready};
+use crate::{metrics::Metrics, ready::Ready, reload::InForce};
 use bus::{
     Class,
     queue::{Most, Reader},
@@ -30,8 +30,8 @@ pub struct Writer {
     pub store: Store,
     pub ready: Ready,
     pub metrics: Arc<Metrics>,
-    /// `retention.checks`: older results are not stored.
-    pub keep_checks: Duration,
+    /// Its `retention.checks` says which results are too old to be stored.
+    pub in_force: InForce,
 }
 
 /// read -> store -> release, until nothing more can come and all is stored, or until it is to give up.
@@ -106,7 +106,8 @@ impl Writer {
     async fn store(&mut self, batch: &Batch) -> i64 {
         let mut trouble = Lasting::default();
         loop {
-            let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks: self.keep_checks };
+            let checks = self.in_force.borrow().retention.checks;
+            let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
             let begun = Instant::now();
             match self.store.write(batch, &keep).await {
                 Ok(Written::Committed(counts)) => {

@@ -1,0 +1,67 @@
+//! Opens the files in which results are kept, before the first check: first the queue, without which nothing goes, then the store.
+
+use crate::{exit::Exit, ready::Ready, stop::Stop};
+use bus::{
+    OpenError, Waits,
+    queue::{Options, Queue},
+};
+use config::{Config, StoreSetting};
+use std::{future::Future, path::Path, pin::Pin, time::Duration};
+use store::{Settings, Store};
+use tokio::time::sleep;
+
+/// How long the first check waits for the store. One that is fine is open by then; what can't be waited for is known.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The store, when it is open; `None`: the stop came first.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Option<Store>, Exit>> + Send>>;
+
+/// Opens the queue; waits for what may pass. `None`: the stop came first.
+pub async fn queue(config: &Config, ready: &Ready, stop: &Stop) -> Result<Option<Queue>, Exit> {
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Exit::failure(format!("lapwing: data_dir {} can't be made: {e}", folder.display())))?;
+    let path = &config.queue.path;
+    let waits = Some(waits("queue", path, ready));
+    let options = Options { waits, ..Options::new(config.queue.max_size) };
+    let queue = opened(Queue::open(path, options, &stop.asked).await)?;
+    ready.has("queue");
+    Ok(queue)
+}
+
+/// Begins to open the store. While one that is locked or whose disk is full is waited for, checks can go on: the queue holds
+/// their results.
+pub async fn store(config: &Config, ready: &Ready, migrate: bool, stop: &Stop) -> Result<Opening, Exit> {
+    let StoreSetting::Sqlite(path) = &config.store else {
+        return Err(Exit::usage("store: only sqlite: is supported yet by this version of Lapwing"));
+    };
+    let settings = Settings { migrate, waits: Some(waits("store", path, ready)), ..Settings::default() };
+    let (path, ready, stop) = (path.clone(), ready.clone(), stop.asked.clone());
+    let mut opening: Opening = Box::pin(async move {
+        let store = opened(Store::open_sqlite(&path, settings, &stop).await)?;
+        ready.has("store");
+        Ok(store)
+    });
+    tokio::select! {
+        store = &mut opening => {
+            let store = store?;
+            Ok(Box::pin(async { Ok(store) }))
+        }
+        () = sleep(PATIENCE) => Ok(opening),
+    }
+}
+
+/// Says on `/readyz` what a file is waited for; until then, that it is being opened.
+fn waits(what: &'static str, path: &Path, ready: &Ready) -> Waits {
+    ready.lacks(what, "it is being opened".into());
+    let (path, ready) = (path.to_owned(), ready.clone());
+    Waits::tell(move |why| ready.lacks(what, format!("waiting for {}: {why}", path.display())))
+}
+
+fn opened<T>(result: Result<T, OpenError>) -> Result<Option<T>, Exit> {
+    match result {
+        Ok(t) => Ok(Some(t)),
+        Err(OpenError::Stopped { .. }) => Ok(None),
+        Err(e) => Err(Exit::failure(format!("lapwing: {e}"))),
+    }
+}
