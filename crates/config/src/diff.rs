@@ -52,6 +52,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
 fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
     changed([
         ("store", old.store != new.store),
+        ("kafka", old.kafka != new.kafka),
         ("queue", old.queue != new.queue),
         ("data_dir", old.data_dir != new.data_dir),
         ("web.listen", old.web.listen != new.web.listen),

@@ -13,18 +13,12 @@ use crate::{
 };
 
 /// Keys of the whole config.
-const OF_CONFIG: &[(&[&str], Used)] = &[
-    (&["kafka"], written),
-    (&["store"], |n| n.as_text().is_some_and(|t| t.starts_with("postgres"))),
-    (&["probe", "resolver"], any_item),
-    (&["probe", "online_check"], any_item),
-];
+const OF_CONFIG: &[(&[&str], Used)] =
+    &[(&["store"], |n| n.as_text().is_some_and(|t| t.starts_with("postgres"))), (&["probe", "online_check"], any_item)];
 
 /// Keys of a target, and so of `defaults`.
 const OF_TARGET: &[(&[&str], Used)] = &[
     (&["request", "http"], |n| n.as_text() == Some("2")),
-    (&["request", "ip"], |n| n.as_text() != Some("auto")),
-    (&["request", "resolver"], any_item),
     (&["request", "proxy"], written),
     (&["expect", "cel"], written),
     (&["warn", "cel"], written),

@@ -12,6 +12,7 @@ mod files;
 mod grammar;
 mod include;
 mod intern;
+mod kafka;
 mod later;
 mod limits;
 mod load;

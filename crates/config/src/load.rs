@@ -9,6 +9,7 @@ use crate::{
     },
     include,
     intern::Interned,
+    kafka::Kafka,
     later,
     meant::{self, Config},
     mistakes::{Mistakes, Report},
@@ -100,7 +101,8 @@ impl Loader {
             let place = Place { source, ..Place::default() };
             self.report.add(place, &Path::ROOT.key("data_dir"), format!("LAPWING_DATA_DIR {why}"));
         }
-        let config = meant::settings(&root, folder, &self.variables);
+        let kafka = Kafka { sources: &self.sources, files: &mut self.files };
+        let config = meant::settings(&root, folder, &self.variables, kafka);
         meant::check_settings(&root, config.as_ref().map(|c| &c.store), &mut self.report);
         let targets = self.targets(&written, &meant::defaults(&root));
         let mut config = config?;

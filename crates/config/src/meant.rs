@@ -4,6 +4,7 @@ use crate::{
     environment::Environment,
     files,
     grammar::keys::CONFIG,
+    kafka::Kafka,
     mistakes::Report,
     place::{Path, Place, Sources},
     rules::{self, Listen},
@@ -12,9 +13,10 @@ use crate::{
     tree::Node,
     view::View,
 };
-use model::{Location, Target, guard::Guard};
+use model::{Location, Target, guard::Guard, kafka::KafkaSetting};
 use std::{
     fmt,
+    net::SocketAddr,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,6 +29,8 @@ pub struct Config {
     /// The folder of everything that Lapwing writes. It need not be there yet.
     pub data_dir: PathBuf,
     pub store: StoreSetting,
+    /// `None`: the log between the stages is the queue.
+    pub kafka: Option<KafkaSetting>,
     pub queue: QueueSetting,
     pub web: WebSetting,
     pub metrics: MetricsSetting,
@@ -93,6 +97,8 @@ pub struct ProbeSetting {
     pub concurrency: usize,
     /// Checks in flight to one host:port; at least 1.
     pub per_host: usize,
+    /// Name servers of targets that have none of their own; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
     /// Where a target sets none.
     pub user_agent: String,
 }
@@ -112,13 +118,22 @@ impl fmt::Debug for Defaults {
 }
 
 /// Reads the checked root of a config in this folder; the targets come later. `None` when a mistake stands in its way.
-pub(crate) fn settings(root: &Node, folder: &FilePath, variables: &Environment) -> Option<Config> {
+pub(crate) fn settings(
+    root: &Node,
+    folder: &FilePath,
+    variables: &Environment,
+    mut kafka: Kafka<'_>,
+) -> Option<Config> {
     let view = View::new(root, &CONFIG);
     let data_dir = data_dir(view, folder, variables);
     let (queue, web, probe) = (view.map("queue"), view.map("web"), view.map("probe"));
     Some(Config {
         location: view.read("location", rules::location)?,
         store: view.read("store", store::parse)?.within(&data_dir),
+        kafka: match view.node("kafka") {
+            Some(_) => Some(kafka.setting(view.map("kafka"))?),
+            None => None,
+        },
         queue: QueueSetting { path: data_dir.join(queue.text("path")?), max_size: queue.size("max_size") },
         web: WebSetting { listen: web.read("listen", rules::listen)?, title: web.text("title")?.to_owned() },
         metrics: MetricsSetting { listen: view.map("metrics").read("listen", rules::listen) },
@@ -127,6 +142,7 @@ pub(crate) fn settings(root: &Node, folder: &FilePath, variables: &Environment) 
         probe: ProbeSetting {
             concurrency: usize::try_from(probe.whole("concurrency")).ok()?,
             per_host: usize::try_from(probe.whole("per_host")).ok()?,
+            resolvers: probe.list("resolver", rules::resolver),
             user_agent: probe.text("user_agent")?.to_owned(),
         },
         guard: guard(view.map("guard")),

@@ -5,7 +5,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
-use model::target::{ClientCertificate, Request, TlsSettings, TlsVersion};
+use model::target::{ClientCertificate, Family, Lookup, Request, TlsSettings, TlsVersion};
 use std::{
     path::{Path as FilePath, PathBuf},
     sync::Arc,
@@ -35,10 +35,20 @@ pub(crate) fn request(
         body,
         authorization: written.or(authorization),
         redirects: view.whole_u32("redirects"),
+        lookup: lookup(view),
         tls: tls?,
         max_body: view.size("max_body"),
         secrets: secrets.into_list(),
     })
+}
+
+fn lookup(view: View<'_>) -> Lookup {
+    let family = match view.text("ip") {
+        Some("4") => Family::V4,
+        Some("6") => Family::V6,
+        _ => Family::Auto,
+    };
+    Lookup { resolvers: view.list("resolver", rules::resolver).into(), family }
 }
 
 fn headers(view: View<'_>, secrets: &mut Secrets) -> Vec<(HeaderName, HeaderValue)> {

@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
-use model::{Location, target::Quorum};
+use model::{Location, kafka::Replication, target::Quorum};
 use rustls_pki_types::ServerName;
 use std::{
     fmt,
@@ -225,10 +225,10 @@ pub(crate) fn topic(text: &str) -> Checked<()> {
     }
 }
 
-pub(crate) fn replication(text: &str) -> Checked<()> {
+pub(crate) fn replication(text: &str) -> Checked<Replication> {
     match text.parse::<u16>() {
-        Ok(1..) if text.bytes().all(|c| c.is_ascii_digit()) => Ok(()),
-        _ if text == "auto" => Ok(()),
+        Ok(n @ 1..) if text.bytes().all(|c| c.is_ascii_digit()) => Ok(Replication::Copies(n)),
+        _ if text == "auto" => Ok(Replication::Auto),
         _ => Err("is neither auto nor a number of copies".into()),
     }
 }

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod guard;
 pub mod id;
 pub mod judge;
+pub mod kafka;
 pub mod pattern;
 pub mod record;
 pub mod result;

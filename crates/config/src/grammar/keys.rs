@@ -6,6 +6,7 @@ use super::{
     target::{DEFAULTS, TARGET},
 };
 use crate::{rules, store};
+use model::kafka::is_secret_property;
 
 pub(crate) static CONFIG: Shape = Shape {
     name: "config",
@@ -72,7 +73,11 @@ pub(crate) static KAFKA: Shape = Shape {
         key("partitions", Kind::Whole { min: 1, max: 10_000 }, "When the topic has to be created.").or("6"),
         key(
             "replication",
-            Kind::spelled(rules::replication, "^(auto|[1-9][0-9]*)$", Numbers::Within(1, u16::MAX as u64)),
+            Kind::spelled(
+                |s| rules::replication(s).map(drop),
+                "^(auto|[1-9][0-9]*)$",
+                Numbers::Within(1, u16::MAX as u64),
+            ),
             "Copies, when the topic has to be created.",
         )
         .or("auto"),
@@ -112,9 +117,7 @@ static PROPERTIES: Names = Names {
     any_case: false,
     values: ANY,
     refused: Some(&rules::OURS),
-    privacy: |name| {
-        if ["password", "key", "secret"].iter().any(|s| name.contains(s)) { Privacy::Secret } else { Privacy::Open }
-    },
+    privacy: |name| if is_secret_property(name) { Privacy::Secret } else { Privacy::Open },
 };
 
 static QUEUE: Shape = Shape {

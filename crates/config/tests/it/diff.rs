@@ -45,6 +45,7 @@ fn what_needs_a_restart_is_named() {
         ("data_dir: /d\nstore: sqlite:b.db\ntargets: []", &["store"][..], &[][..]),
         ("data_dir: /e\ntargets: []", &["store", "queue", "data_dir"], &[]),
         ("data_dir: /d\nqueue: {max_size: 1MiB}\ntargets: []", &["queue"], &[]),
+        ("data_dir: /d\nkafka: {brokers: 'b:1'}\ntargets: []", &["kafka"], &[]),
         (
             "data_dir: /d\nweb: {listen: ':1', title: x}\nmetrics: {listen: ':2'}\ntargets: []",
             &["web.listen", "metrics.listen"],

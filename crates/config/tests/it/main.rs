@@ -11,6 +11,8 @@ mod helper;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod kafka;
+#[cfg(test)]
 mod merging;
 #[cfg(test)]
 mod mistakes;

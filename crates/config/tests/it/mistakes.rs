@@ -279,9 +279,7 @@ fn variables_that_are_not_set_are_named() {
 #[test]
 fn what_comes_later_is_refused_and_not_ignored() {
     for (line, path) in [
-        ("kafka: {brokers: 'b:1'}", "kafka"),
         ("store: postgres://u:p@h/db", "store"),
-        ("probe: {resolver: 10.0.0.1}", "probe.resolver"),
         ("probe: {online_check: 'h:1'}", "probe.online_check"),
         ("defaults: {request: {http: 2}}", "defaults.request.http"),
         ("defaults: {warn: {cel: 'true'}}", "defaults.warn.cel"),
@@ -290,9 +288,6 @@ fn what_comes_later_is_refused_and_not_ignored() {
     }
     for (line, path) in [
         ("request: {http: 2}", "request.http"),
-        ("request: {ip: 4}", "request.ip"),
-        ("request: {ip: 6}", "request.ip"),
-        ("request: {resolver: '10.0.0.1:53'}", "request.resolver"),
         ("request: {proxy: 'http://p:1'}", "request.proxy"),
         ("expect: {cel: 'status == 200'}", "expect.cel"),
         ("warn: {cel: 'status == 200'}", "warn.cel"),
@@ -311,8 +306,8 @@ fn what_comes_later_is_refused_and_not_ignored() {
 
 #[test]
 fn what_is_wrong_is_said_before_what_comes_later() {
-    let found = mistakes("kafka: {brokers: 'b:1', topik: x}\ntargets: []");
-    assert!(found.len() == 1 && found[0].contains("`topic`"), "{found:?}");
+    let found = mistakes("probe: {online_check: 'h:1', per_hosst: 1}\ntargets: []");
+    assert!(found.len() == 1 && found[0].contains("`per_host`"), "{found:?}");
 }
 
 #[test]
