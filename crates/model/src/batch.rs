@@ -31,7 +31,63 @@ pub struct Entry {
     pub offset: i64,
     /// The record as it came: what a dead letter holds when it is the store that refuses it.
     pub value: Bytes,
+    /// What came around it; likewise.
+    pub envelope: Envelope,
     pub content: Content,
+}
+
+/// The key and the headers of a record, as they came. The queue's records have none.
+///
+/// They are wanted when a record becomes a dead letter, so once in a million: until then they are one slice of a buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope(Bytes);
+
+impl Envelope {
+    /// Appends an envelope to a buffer; what was appended is one, for [`Self::read`].
+    pub fn write<'h>(
+        key: Option<&[u8]>,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        to: &mut impl Extend<u8>,
+    ) {
+        let mut part = |bytes: &[u8]| {
+            to.extend((bytes.len() as u64).to_le_bytes());
+            to.extend(bytes.iter().copied());
+        };
+        part(key.map_or(&[], |_| &[1]));
+        part(key.unwrap_or_default());
+        for (name, value) in headers {
+            part(name.as_bytes());
+            part(value);
+        }
+    }
+
+    /// Takes what [`Self::write`] has appended.
+    pub fn read(written: Bytes) -> Self {
+        Self(written)
+    }
+
+    pub fn key(&self) -> Option<Vec<u8>> {
+        let mut parts = self.parts();
+        let there = parts.next().is_some_and(|flag| !flag.is_empty());
+        parts.next().filter(|_| there).map(<[u8]>::to_vec)
+    }
+
+    /// In their order, repeats included.
+    pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
+        let parts: Vec<&[u8]> = self.parts().skip(2).collect();
+        let pair = |pair: &[&[u8]]| (String::from_utf8_lossy(pair[0]).into_owned(), pair[1].to_vec());
+        parts.chunks_exact(2).map(pair).collect()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (len, behind) = rest.split_first_chunk::<8>()?;
+            let (part, behind) = behind.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+            rest = behind;
+            Some(part)
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,5 +128,33 @@ impl DeadReason {
             Self::NewerVersion => "newer_version",
             Self::Refused => "refused",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(key: Option<&[u8]>, headers: &[(&str, &[u8])]) -> Envelope {
+        let mut buffer = b"before".to_vec();
+        Envelope::write(key, headers.iter().copied(), &mut buffer);
+        Envelope::read(Bytes::from(buffer).slice(6..))
+    }
+
+    #[test]
+    fn key_and_headers_come_back_byte_for_byte() {
+        let headers: [(&str, &[u8]); 3] = [("a", &[0, 255]), ("", b""), ("a", b"x")];
+        for key in [None, Some(&b""[..]), Some(&[0, 10, 255][..])] {
+            let envelope = through(key, &headers);
+            assert_eq!(envelope.key().as_deref(), key);
+            let back = envelope.headers();
+            assert!(back.iter().map(|(name, value)| (&**name, &**value)).eq(headers), "{back:?}");
+            assert_eq!(through(key, &[]).headers(), []);
+        }
+    }
+
+    #[test]
+    fn an_empty_envelope_has_neither_key_nor_headers() {
+        assert_eq!((Envelope::default().key(), Envelope::default().headers()), (None, Vec::new()));
     }
 }

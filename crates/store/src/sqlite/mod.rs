@@ -182,8 +182,8 @@ fn refused(entry: &Entry, why: String) -> DeadLetter {
     DeadLetter {
         reason: DeadReason::Refused,
         message: why,
-        key: None,
+        key: entry.envelope.key(),
         value: entry.value.to_vec(),
-        headers: Vec::new(),
+        headers: entry.envelope.headers(),
     }
 }

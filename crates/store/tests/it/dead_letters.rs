@@ -2,7 +2,7 @@
 
 use crate::stage::{batch, line, source, stage};
 use bytes::Bytes;
-use model::batch::{Content, DeadLetter, DeadReason, Entry};
+use model::batch::{Content, DeadLetter, DeadReason, Entry, Envelope};
 use sqlx::Row as _;
 use store::Written;
 
@@ -52,7 +52,8 @@ async fn key_value_and_headers_are_kept() {
     let mut batch = batch("log", 0, &[]);
     batch.next = 1;
     let content = Content::Dead(Box::new(letter));
-    batch.entries.push(Entry { offset: 0, value: Bytes::from_static(&[0xff, 0, 0x0a]), content });
+    let (value, envelope) = (Bytes::from_static(&[0xff, 0, 0x0a]), Envelope::default());
+    batch.entries.push(Entry { offset: 0, value, envelope, content });
     s.write(&batch).await.unwrap();
     let mut theirs = crate::stage::another_program(&s.path).await;
     let row = sqlx::query("select key, value, headers from dead_letters").fetch_one(&mut theirs).await.unwrap();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::{
     UnixMs,
-    batch::{Batch, Content, Entry, Source},
+    batch::{Batch, Content, Entry, Envelope, Source},
     record::Record,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
@@ -88,6 +88,7 @@ pub fn batch(log: &str, from: i64, lines: &[String]) -> Batch {
     let entry = |(offset, line): (i64, &String)| Entry {
         offset,
         value: Bytes::from(line.clone()),
+        envelope: Envelope::default(),
         content: bus::record::decode(line.as_bytes(), KEEP.now),
     };
     Batch {
@@ -111,6 +112,7 @@ pub fn batch_of(from: i64, records: Vec<Record>) -> Batch {
     let entry = |(offset, record): (i64, Record)| Entry {
         offset,
         value: Bytes::new(),
+        envelope: Envelope::default(),
         content: Content::Result(Box::new(record)),
     };
     let next = from + records.len() as i64;
