@@ -9,7 +9,7 @@ use model::{
     pattern::Patterns,
     target::{IncidentRule, Limits, Request, StatusSet, TlsSettings},
 };
-use probe::{Due, Prober};
+use probe::{Due, Prober, Settings};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Clone)]
@@ -28,6 +28,7 @@ impl Engine {
             body: None,
             authorization: None,
             redirects: 10,
+            lookup: model::target::Lookup::default(),
             tls: Arc::new(tls),
             max_body: 10 << 20,
             secrets: Arc::from([]),
@@ -50,7 +51,11 @@ impl Engine {
             patterns: Some(Arc::new(Patterns::new(&[PATTERN.into()])?)),
             incident: IncidentRule::default(),
         };
-        let prober = Prober::new(Guard::default(), HeaderValue::from_static("lapwing/bench"));
+        let prober = Prober::new(Settings {
+            guard: Guard::default(),
+            user_agent: HeaderValue::from_static("lapwing/bench"),
+            resolvers: vec![],
+        });
         Ok(Self { prober: Arc::new(prober), target: Arc::new(target), location: Location::new("bench")? })
     }
 }

@@ -47,7 +47,8 @@ impl Floor {
 
     async fn ask(&mut self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> anyhow::Result<()> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
-        let request = Request::get("/").header("host", "127.0.0.1").header("connection", "close").body(Empty::<Bytes>::new())?;
+        let request =
+            Request::get("/").header("host", "127.0.0.1").header("connection", "close").body(Empty::<Bytes>::new())?;
         let answer = async {
             let mut response = sender.send_request(request).await?;
             ensure!(response.status() == 200, "status {}", response.status());
@@ -124,11 +125,21 @@ impl ServerCertVerifier for Anybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
-    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 

@@ -8,7 +8,10 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use testkit::{Program, get, step::{fill, head, send}, Site};
+use testkit::{
+    Program, Site, get,
+    step::{fill, head, send},
+};
 
 /// What a stretch of `lapwing run` cost.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,9 @@ pub fn run(bin: &Path, url: &str, targets: usize, stretch: Duration) -> anyhow::
     program.write("lapwing.yaml", &config(url, targets, port));
     let mut running = program.spawn(&["run", "-q"]);
     let metrics = format!("http://127.0.0.1:{port}/metrics");
-    wait(&metrics, Duration::from_secs(30), |text| counter(text, "lapwing_results_stored_total") > targets as f64 * 3.0)?;
+    wait(&metrics, Duration::from_secs(30), |text| {
+        counter(text, "lapwing_results_stored_total") > targets as f64 * 3.0
+    })?;
     let before = sample(running.pid(), &metrics)?;
     std::thread::sleep(stretch);
     let after = sample(running.pid(), &metrics)?;

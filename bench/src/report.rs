@@ -30,7 +30,10 @@ pub fn all(bin: &Path, stretch: Duration, rounds: usize) -> anyhow::Result<()> {
         fast.peak_memory_kib >> 10,
     );
     let slow = pipeline::run(bin, &nginx.url(), 17, stretch * 3)?;
-    println!("lapwing run, {:.0} checks/s: {:.0} bytes written per check", slow.checks_per_second, slow.written_per_check);
+    println!(
+        "lapwing run, {:.0} checks/s: {:.0} bytes written per check",
+        slow.checks_per_second, slow.written_per_check
+    );
     let peak = pipeline::large_body(bin, 1 << 30)?;
     println!("a body of 1 GiB with the pattern at its end: peak memory {} MiB (goal: under 64)", peak >> 10);
     Ok(())

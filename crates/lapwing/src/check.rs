@@ -57,7 +57,11 @@ fn plan(shared: &Shared, args: &CheckArgs) -> Result<(Plan, Vec<Arc<Target>>), E
         Some(config) => Plan::of(config),
         None => Plan {
             location: Location::new("default").expect("the contract's default is a location"),
-            prober: Arc::new(Prober::new(Guard::default(), reload::default_user_agent())),
+            prober: Arc::new(Prober::new(probe::Settings {
+                guard: Guard::default(),
+                user_agent: reload::default_user_agent(),
+                resolvers: Vec::new(),
+            })),
             concurrency: 1000,
             per_host: 8,
             grace: Duration::from_secs(10),

@@ -79,7 +79,11 @@ fn prepare(config: &Config) -> Result<(), String> {
 
 pub fn prober_of(config: &Config) -> Arc<Prober> {
     let agent = config.probe.user_agent.parse().expect("a user agent is a header value: the configuration was checked");
-    Arc::new(Prober::new(config.guard.clone(), agent))
+    Arc::new(Prober::new(probe::Settings {
+        guard: config.guard.clone(),
+        user_agent: agent,
+        resolvers: config.probe.resolvers.clone(),
+    }))
 }
 
 pub fn default_user_agent() -> HeaderValue {

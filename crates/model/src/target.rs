@@ -5,7 +5,7 @@ use crate::{
     pattern::{HeaderPattern, Patterns},
 };
 use http::{HeaderName, HeaderValue, Method};
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 use url::Url;
 
 /// A target, cheap to clone: everything of size is shared.
@@ -57,6 +57,7 @@ pub struct Request {
     pub authorization: Option<HeaderValue>,
     /// How many redirects to follow; 0: the redirect itself is the answer.
     pub redirects: u32,
+    pub lookup: Lookup,
     pub tls: Arc<TlsSettings>,
     /// Bytes, after decompression.
     pub max_body: u64,
@@ -70,10 +71,29 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("redirects", &self.redirects)
+            .field("lookup", &self.lookup)
             .field("tls", &self.tls)
             .field("max_body", &self.max_body)
             .finish_non_exhaustive()
     }
+}
+
+/// How a host name becomes addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookup {
+    /// Empty: the prober's own, or the system's.
+    pub resolvers: Arc<[SocketAddr]>,
+    pub family: Family,
+}
+
+/// Which addresses of a host are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Both, by happy eyeballs.
+    #[default]
+    Auto,
+    V4,
+    V6,
 }
 
 /// How to speak TLS. Equal settings share one `Arc`, so that what is built from them can be shared by its address.

@@ -135,7 +135,9 @@ impl<'a> Attempt<'a> {
             Some(ip) => vec![ip],
             None => {
                 self.clock.enter(Leg::Dns);
-                self.deadline.limit(Box::pin(self.prober.resolver.resolve(self.hop.host()))).await??
+                self.deadline
+                    .limit(Box::pin(self.prober.resolver.resolve(self.hop.host(), &self.target.request.lookup)))
+                    .await??
             }
         };
         self.clock.enter(Leg::Connect);

@@ -27,6 +27,7 @@ use model::{
     CheckResult, Location, Target, UnixMs, answer::Answer, guard::Guard, judge, result::Look, text::masked_url,
 };
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -39,6 +40,16 @@ pub struct Prober {
     resolver: dns::Resolver,
     tls: tls::Configs,
     delays: delay::Delays,
+}
+
+/// What a process says of all its checks.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub guard: Guard,
+    /// Where a target sets none.
+    pub user_agent: HeaderValue,
+    /// Name servers of targets that have none of their own; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// For which slot a check is made.
@@ -60,14 +71,10 @@ pub struct Report {
 }
 
 impl Prober {
-    pub fn new(guard: Guard, user_agent: HeaderValue) -> Self {
-        Self {
-            guard,
-            user_agent,
-            resolver: dns::Resolver::system(),
-            tls: tls::Configs::default(),
-            delays: delay::Delays::default(),
-        }
+    pub fn new(settings: Settings) -> Self {
+        let Settings { guard, user_agent, resolvers } = settings;
+        let resolver = dns::Resolver::new(resolvers);
+        Self { guard, user_agent, resolver, tls: tls::Configs::default(), delays: delay::Delays::default() }
     }
 
     /// Builds what the target's TLS settings need, so that a key that does not fit its certificate is found before the first

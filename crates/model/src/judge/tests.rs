@@ -36,6 +36,7 @@ fn target(patterns: &[&str], expect: impl Fn(&mut Limits), warn: impl Fn(&mut Li
             body: None,
             authorization: None,
             redirects: 10,
+            lookup: crate::target::Lookup::default(),
             tls: Arc::new(TlsSettings::default()),
             max_body: 10 << 20,
             secrets: Arc::from([]),

@@ -21,6 +21,7 @@ fn target(id: &str, url: &str, interval_s: u32) -> Arc<Target> {
             body: None,
             authorization: None,
             redirects: 10,
+            lookup: crate::target::Lookup::default(),
             tls: Arc::new(TlsSettings::default()),
             max_body: 10 << 20,
             secrets: Arc::from([]),

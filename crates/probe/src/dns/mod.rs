@@ -5,10 +5,14 @@ mod system;
 
 use crate::shortage;
 use hickory_proto::{op::ResponseCode, rr::RecordType};
-use model::{Phase, Reason, result::Finding};
+use model::{
+    Phase, Reason,
+    result::Finding,
+    target::{Family, Lookup},
+};
 use query::{Asked, Unanswered};
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     time::Duration,
 };
@@ -23,19 +27,35 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug)]
 pub struct Resolver {
     system: System,
+    /// Of targets that have none of their own; empty: the system's.
+    own: Vec<SocketAddr>,
 }
 
 impl Resolver {
-    /// As this machine is set up: `/etc/resolv.conf` and `/etc/hosts`, read again when they change.
-    pub fn system() -> Self {
-        Self { system: System::new("/etc/resolv.conf".into(), "/etc/hosts".into(), DNS_PORT) }
+    /// With these name servers; without any as this machine is set up: `/etc/resolv.conf` and `/etc/hosts`, read again when
+    /// they change.
+    pub fn new(own: Vec<SocketAddr>) -> Self {
+        Self { system: System::new("/etc/resolv.conf".into(), "/etc/hosts".into(), DNS_PORT), own }
     }
 
     /// The addresses of a host, IPv6 before IPv4 unless the hosts file says otherwise. Never empty.
     ///
     /// # Errors
     /// A reason of phase `dns`, or `prober_failed`.
-    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Finding> {
+    pub async fn resolve(&self, host: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Finding> {
+        let servers = if lookup.resolvers.is_empty() { &self.own[..] } else { &lookup.resolvers[..] };
+        if servers.is_empty() {
+            return self.resolve_by_system(host, lookup.family).await;
+        }
+        let host = host.trim_end_matches('.');
+        if is_localhost(host) {
+            return of_family(&LOOPBACKS, lookup.family, host);
+        }
+        addresses(servers, host, lookup.family).await.map_err(|e| e.finding(host))
+    }
+
+    /// As every program of this machine would: with its hosts file and its search list.
+    async fn resolve_by_system(&self, host: &str, family: Family) -> Result<Vec<IpAddr>, Finding> {
         let setup = self.system.current().map_err(|e| {
             let what = shortage::of(&e).unwrap_or("can't read resolv.conf and hosts");
             Finding::new(Reason::ProberFailed, what)
@@ -43,18 +63,35 @@ impl Resolver {
         let searched = if host.contains('.') { &[][..] } else { &setup.search[..] }; // a dot at the end says: no search
         let host = host.trim_end_matches('.');
         if let Some(addresses) = setup.hosts.get(&host.to_ascii_lowercase()) {
-            return Ok(addresses.clone());
+            return of_family(addresses, family, host);
         }
-        if host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost") {
-            return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]); // RFC 6761, section 6.3
+        if is_localhost(host) {
+            return of_family(&LOOPBACKS, family, host);
         }
         for suffix in searched {
-            if let Ok(addresses) = both_families(&setup.servers, &format!("{host}.{suffix}")).await {
-                return Ok(addresses);
+            if let Ok(found) = addresses(&setup.servers, &format!("{host}.{suffix}"), family).await {
+                return Ok(found);
             }
         }
-        both_families(&setup.servers, host).await.map_err(|e| e.finding(host))
+        addresses(&setup.servers, host, family).await.map_err(|e| e.finding(host))
     }
+}
+
+/// What `localhost` means whatever a resolver says (RFC 6761, section 6.3).
+const LOOPBACKS: [IpAddr; 2] = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+
+fn is_localhost(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
+}
+
+fn of_family(addresses: &[IpAddr], family: Family, host: &str) -> Result<Vec<IpAddr>, Finding> {
+    let fits = |ip: &&IpAddr| match family {
+        Family::Auto => true,
+        Family::V4 => ip.is_ipv4(),
+        Family::V6 => ip.is_ipv6(),
+    };
+    let fitting: Vec<_> = addresses.iter().filter(fits).copied().collect();
+    if fitting.is_empty() { Err(NoAddresses::None.finding(host)) } else { Ok(fitting) }
 }
 
 /// Why there are no addresses.
@@ -66,7 +103,19 @@ enum NoAddresses {
     Unanswered(Unanswered),
 }
 
-async fn both_families(servers: &[std::net::SocketAddr], name: &str) -> Result<Vec<IpAddr>, NoAddresses> {
+async fn addresses(servers: &[SocketAddr], name: &str, family: Family) -> Result<Vec<IpAddr>, NoAddresses> {
+    let kind = match family {
+        Family::Auto => return both_families(servers, name).await,
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
+    };
+    match query::ask(servers, name, kind).await {
+        Ok(asked) if !asked.addresses.is_empty() => Ok(asked.addresses),
+        none => Err(worst(vec![none])),
+    }
+}
+
+async fn both_families(servers: &[SocketAddr], name: &str) -> Result<Vec<IpAddr>, NoAddresses> {
     let (mut v6, mut v4) =
         (pin!(query::ask(servers, name, RecordType::AAAA)), pin!(query::ask(servers, name, RecordType::A)));
     let (first, second) = tokio::select! {

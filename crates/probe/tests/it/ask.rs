@@ -11,7 +11,7 @@ use model::{
         TlsVersion,
     },
 };
-use probe::{Due, Prober};
+use probe::{Due, Prober, Settings};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -36,6 +36,7 @@ pub fn ask(url: &str) -> Ask {
         body: None,
         authorization: None,
         redirects: 10,
+        lookup: model::target::Lookup::default(),
         tls: Arc::default(),
         max_body: 10 << 20,
         secrets: [].into(),
@@ -208,7 +209,11 @@ impl Ask {
     }
 
     pub fn prober(&self) -> Prober {
-        Prober::new(self.guard.clone(), HeaderValue::from_static(AGENT))
+        Prober::new(Settings {
+            guard: self.guard.clone(),
+            user_agent: HeaderValue::from_static(AGENT),
+            resolvers: vec![],
+        })
     }
 
     pub async fn check(&self) -> Seen {

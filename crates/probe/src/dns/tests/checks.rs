@@ -1,7 +1,7 @@
 //! Whole checks of names: the time is in `dns`, and nothing is asked twice that should not be.
 
 use super::*;
-use crate::{Due, Prober, Report};
+use crate::{Due, Prober, Report, Settings};
 use http::{HeaderValue, Method};
 use model::{
     CheckResult, Location, Target, TargetId,
@@ -19,6 +19,7 @@ fn target(url: &str) -> Target {
         body: None,
         authorization: None,
         redirects: 10,
+        lookup: Lookup::default(),
         tls: Arc::default(),
         max_body: 1 << 20,
         secrets: [].into(),
@@ -44,7 +45,10 @@ fn target(url: &str) -> Target {
 
 async fn check(server: &Server, guard: Guard, target: Target) -> (String, Look, CheckResult) {
     let machine = asking(server);
-    let prober = Prober { resolver: machine.resolver, ..Prober::new(guard, HeaderValue::from_static("test")) };
+    let prober = Prober {
+        resolver: machine.resolver,
+        ..Prober::new(Settings { guard, user_agent: HeaderValue::from_static("test"), resolvers: vec![] })
+    };
     let due = Due { location: Location::new("here").unwrap(), at: None, lag: Duration::ZERO };
     let Report { result, .. } = prober.report(&target, due).await;
     let found = result.finding.as_ref().map(|f| format!(" {} {}", f.reason, f.phase.map_or("", Phase::word)));

@@ -19,7 +19,7 @@ fn machine(port: u16, resolv_conf: &str, hosts: &str) -> Machine {
     let (conf, hosts_file) = (files.path().join("resolv.conf"), files.path().join("hosts"));
     std::fs::write(&conf, resolv_conf).unwrap();
     std::fs::write(&hosts_file, hosts).unwrap();
-    Machine { resolver: Resolver { system: System::new(conf, hosts_file, port) }, _files: files }
+    Machine { resolver: Resolver { system: System::new(conf, hosts_file, port), own: vec![] }, _files: files }
 }
 
 fn asking(server: &Server) -> Machine {
@@ -29,7 +29,7 @@ fn asking(server: &Server) -> Machine {
 impl Machine {
     /// The addresses, or reason and phase.
     async fn look_up(&self, host: &str) -> String {
-        match self.resolver.resolve(host).await {
+        match self.resolver.resolve(host, &Lookup::default()).await {
             Ok(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             Err(f) => format!("{}{}", f.reason, f.phase.map(|p| format!(" {p}")).unwrap_or_default()),
         }
@@ -123,7 +123,7 @@ async fn aliases_that_lead_in_a_circle_fail_after_few_questions() {
         let whole: Vec<_> = circle.iter().map(|&n| (n, next(n))).collect();
         check("dns_failed dns", move |_| records(&whole)).await;
         let server = Server::new(move |q| records(&[(&q.name, next(&q.name))])).await;
-        let found = asking(&server).resolver.resolve("x.test").await.unwrap_err();
+        let found = asking(&server).resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
         assert_eq!(found.message, "the aliases (CNAME) of x.test lead in a circle");
         assert!(server.asked().len() <= 32, "{} questions", server.asked().len());
     }
@@ -177,7 +177,7 @@ async fn a_name_that_does_not_exist_is_not_asked_for_elsewhere() {
 async fn a_port_where_no_resolver_listens_has_failed() {
     let server = Server::new(|_| both()).await;
     let machine = machine(server.port, "nameserver 127.0.0.3\n", "");
-    let found = machine.resolver.resolve("x.test").await.unwrap_err();
+    let found = machine.resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
     assert_eq!((found.reason, found.phase), (Reason::DnsFailed, Some(Phase::Dns)));
     assert!(found.message.contains("x.test"), "{}", found.message);
 }
