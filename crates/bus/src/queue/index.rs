@@ -2,7 +2,7 @@
 //! deleted, or how much there is. A queue of 1 GiB has some hundred thousand rows.
 
 use model::UnixMs;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// A row of `batches`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +38,31 @@ pub(super) struct Index {
     dropped: u64,
     /// Of these, how many the file knows of.
     dropped_saved: u64,
+    /// What the reader has in hand: about to be stored, so it does not go, whatever the room.
+    lent: Range<i64>,
+    /// What is being dropped at this moment, so that nobody takes it in hand any more.
+    going: Range<i64>,
 }
 
-/// Rows at the front to be deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Rows to be deleted: those at the front, and some behind what the reader has in hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Deletion {
     pub rows: usize,
     /// Every row that begins below this.
     pub below: i64,
-    /// How many results in them were never released.
+    /// Then so many stay.
+    held: usize,
+    more_rows: usize,
+    /// Then every row that begins in this.
+    pub more: Range<i64>,
+    /// How many results in all of them were never released.
     pub dropped: u64,
+}
+
+impl Deletion {
+    pub fn is_empty(&self) -> bool {
+        self.rows + self.more_rows == 0
+    }
 }
 
 /// As many rows are deleted in one transaction at most, unless they must make room.
@@ -57,7 +72,7 @@ impl Index {
     pub fn new(rows: VecDeque<Row>, next: i64, dropped: u64) -> Self {
         let next = rows.back().map_or(next, |last| last.end().max(next));
         let size = rows.iter().map(|row| row.size).sum();
-        Self { rows, next, released: 0, size, dropped, dropped_saved: dropped }
+        Self { rows, next, size, dropped, dropped_saved: dropped, ..Self::default() }
     }
 
     pub fn next(&self) -> i64 {
@@ -105,19 +120,51 @@ impl Index {
             if !free && size <= max {
                 break;
             }
+            if !free && overlap(row, &self.lent) {
+                deletion.held += 1;
+                continue;
+            }
             size -= row.size;
-            deletion.rows += 1;
-            deletion.below = row.end();
+            if deletion.held == 0 {
+                deletion.rows += 1;
+                deletion.below = row.end();
+            } else {
+                let from = if deletion.more_rows == 0 { row.first } else { deletion.more.start };
+                deletion.more = from..row.end();
+                deletion.more_rows += 1;
+            }
             deletion.dropped += u64::try_from(row.end() - row.first.max(self.released)).unwrap_or(0);
         }
         deletion
     }
 
+    /// The deletion begins: what it drops can't be lent until it is done, or given up.
+    pub fn begin(&mut self, deletion: &Deletion) {
+        self.going = if deletion.dropped > 0 { self.released..deletion.below.max(deletion.more.end) } else { 0..0 };
+    }
+
+    pub fn give_up(&mut self) {
+        self.going = 0..0;
+    }
+
     /// The deletion was committed.
     pub fn delete(&mut self, deletion: &Deletion) {
+        let behind = deletion.rows + deletion.held;
+        let more: u64 = self.rows.drain(behind..behind + deletion.more_rows).map(|row| row.size).sum();
         let gone: u64 = self.rows.drain(..deletion.rows).map(|row| row.size).sum();
-        self.size -= gone;
+        self.size -= gone + more;
         self.dropped += deletion.dropped;
+        self.going = 0..0;
+    }
+
+    /// Takes rows in hand, instead of those before. False when one of them is just being dropped: look again.
+    pub fn lend(&mut self, rows: &[Row]) -> bool {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return true };
+        if rows.iter().any(|row| overlap(row, &self.going)) {
+            return false;
+        }
+        self.lent = first.first..last.end();
+        true
     }
 
     /// Counts results that were lost outside the rows: in memory, or in a row that can't be read.
@@ -143,9 +190,13 @@ impl Index {
         let waiting = self.rows.range(free..);
         let freed: u64 = self.rows.range(..free).map(|row| row.size).sum(); // a few: they are deleted every second
         let first = waiting.clone().next();
-        let results = first.map_or(0, |row| self.next - row.first.max(self.released));
+        let results: i64 = waiting.map(|row| row.end() - row.first.max(self.released)).sum();
         (u64::try_from(results).unwrap_or(0), self.size - freed, first.map(|row| row.appended_at))
     }
+}
+
+fn overlap(row: &Row, range: &Range<i64>) -> bool {
+    row.first < range.end && row.end() > range.start
 }
 
 #[cfg(test)]
@@ -181,7 +232,7 @@ mod tests {
         let mut index = index(5);
         index.release(25);
         let deletion = index.deletion(0, 1000);
-        assert_eq!(deletion, Deletion { rows: 2, below: 20, dropped: 0 });
+        assert_eq!(deletion, Deletion { rows: 2, below: 20, ..Deletion::default() });
         index.delete(&deletion);
         assert_eq!((index.oldest(), index.next(), index.dropped()), (20, 50, 0));
         assert_eq!(index.waiting(), (25, 300, Some(UnixMs(2))));
@@ -192,14 +243,43 @@ mod tests {
         let mut index = index(5);
         index.release(15);
         let deletion = index.deletion(100, 300);
-        assert_eq!(deletion, Deletion { rows: 3, below: 30, dropped: 15 });
+        assert_eq!(deletion, Deletion { rows: 3, below: 30, dropped: 15, ..Deletion::default() });
         index.delete(&deletion);
         assert_eq!(index.dropped(), 15);
     }
 
     #[test]
     fn what_alone_is_too_large_leaves_an_empty_queue() {
-        assert_eq!(index(3).deletion(1000, 300), Deletion { rows: 3, below: 30, dropped: 30 });
+        let all = Deletion { rows: 3, below: 30, dropped: 30, ..Deletion::default() };
+        assert_eq!(index(3).deletion(1000, 300), all);
+    }
+
+    #[test]
+    fn what_is_about_to_be_stored_stays_and_the_oldest_behind_it_go() {
+        let mut index = index(6);
+        index.release(10);
+        assert!(index.lend(&index.read(10, 20, 1 << 20).0));
+        let deletion = index.deletion(100, 400);
+        assert_eq!(deletion, Deletion { rows: 1, below: 10, held: 2, more_rows: 2, more: 30..50, dropped: 20 });
+        index.delete(&deletion);
+        assert_eq!(firsts(index.read(0, 1000, 1 << 20)).0, [10, 20, 50]);
+        assert_eq!(index.waiting(), (30, 300, Some(UnixMs(1))));
+        index.release(30);
+        assert_eq!((index.deletion(0, 300).below, index.dropped()), (30, 20));
+    }
+
+    #[test]
+    fn what_is_just_being_dropped_is_not_taken_in_hand() {
+        let mut index = index(5);
+        let deletion = index.deletion(100, 300);
+        index.begin(&deletion);
+        assert!(!index.lend(&index.read(0, 10, 1 << 20).0));
+        assert!(index.lend(&index.read(30, 10, 1 << 20).0));
+        index.give_up();
+        assert!(index.lend(&index.read(0, 10, 1 << 20).0));
+        index.begin(&deletion);
+        index.delete(&deletion);
+        assert!(index.lend(&index.read(0, 10, 1 << 20).0), "the oldest that is left");
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::{collections::HashSet, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Before another look at rows that are just being dropped: about the time of a commit.
+const DROPPING: Duration = Duration::from_millis(5);
+
 /// Where records are read. There is one.
 #[derive(Debug)]
 pub struct Reader {
@@ -118,14 +121,20 @@ impl Reader {
         self.connection.close().await;
     }
 
-    /// The rows to read, once there are any and it is time.
+    /// The rows to read, once there are any and it is time. They stay in the queue until they are released or others are read:
+    /// what is about to be stored is not dropped for room, and so never both stored and counted as dropped.
     async fn rows(&self, from: i64, most: &Most) -> Vec<Row> {
         let earliest = self.read_at.map(|at| at + most.pace);
         loop {
             let (rows, enough) = self.shared.index().read(from, most.records, most.bytes);
             let wait = earliest.filter(|at| !enough && *at > Instant::now());
             match wait {
-                None if !rows.is_empty() => return rows,
+                None if !rows.is_empty() => {
+                    if self.shared.index().lend(&rows) {
+                        return rows;
+                    }
+                    tokio::time::sleep(DROPPING).await;
+                }
                 Some(at) if !rows.is_empty() => {
                     tokio::select! {
                         () = self.shared.appended.notified() => {}
@@ -146,7 +155,7 @@ impl Reader {
                 Ok(Some(found)) => {
                     blobs.push((row, Blob { count: row.count, raw: row.raw, bytes: found.try_get(0)? }));
                 }
-                Ok(None) => {} // dropped for room a moment ago, and counted there
+                Ok(None) => self.lose(&row, "somebody else has deleted them"),
                 Err(e) if Cause::of(&e) == Cause::Damaged => self.lose(&row, &e.to_string()),
                 Err(e) => return Err(e),
             }

@@ -59,8 +59,10 @@ impl Tail {
         let blobs = self.pack(records).await?;
         let size = |blob: &Blob| blob.bytes.len() as u64 + Row::OVERHEAD;
         let (first, deletion) = {
-            let index = self.shared.index();
-            (index.next(), index.deletion(blobs.iter().map(size).sum(), self.max_size))
+            let mut index = self.shared.index();
+            let deletion = index.deletion(blobs.iter().map(size).sum(), self.max_size);
+            index.begin(&deletion);
+            (index.next(), deletion)
         };
         let mut next = first;
         let mut rows = Vec::with_capacity(blobs.len());
@@ -68,7 +70,10 @@ impl Tail {
             rows.push(Row { first: next, count: blob.count, size: size(blob), raw: blob.raw, appended_at: now() });
             next += i64::from(blob.count);
         }
-        self.change(&deletion, next, rows.iter().zip(blobs)).await?;
+        if let Err(e) = self.change(&deletion, next, rows.iter().zip(blobs)).await {
+            self.shared.index().give_up();
+            return Err(e);
+        }
         {
             let mut index = self.shared.index();
             rows.iter().for_each(|row| index.append(*row));
@@ -89,7 +94,7 @@ impl Tail {
             let index = self.shared.index();
             (index.next(), index.deletion(0, u64::MAX))
         };
-        if deletion.rows > 0 {
+        if !deletion.is_empty() {
             self.change(&deletion, next, std::iter::empty()).await?;
         }
         Ok(())
@@ -135,7 +140,7 @@ impl Tail {
         // Usually the last row says how far the queue has counted; it must be written where that row may be deleted.
         let count = added.len() == 0 || deletion.dropped > 0 || !self.shared.index().dropped_is_saved();
         // Most appends are one statement, which is a transaction of its own.
-        let alone = deletion.rows == 0 && !count && added.len() == 1;
+        let alone = deletion.is_empty() && !count && added.len() == 1;
         if alone {
             self.connection.settle().await?;
         } else {
@@ -185,7 +190,11 @@ impl Tail {
 
 async fn delete(sql: &mut SqliteConnection, deletion: &Deletion) -> sqlx::Result<()> {
     if deletion.rows > 0 {
-        sqlx::query("delete from batches where first < ?").bind(deletion.below).execute(sql).await?;
+        sqlx::query("delete from batches where first < ?").bind(deletion.below).execute(&mut *sql).await?;
+    }
+    if !deletion.more.is_empty() {
+        let more = sqlx::query("delete from batches where first >= ? and first < ?");
+        more.bind(deletion.more.start).bind(deletion.more.end).execute(sql).await?;
     }
     Ok(())
 }

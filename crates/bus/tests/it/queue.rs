@@ -230,6 +230,31 @@ async fn beyond_its_size_the_oldest_go_and_are_counted() {
 }
 
 #[tokio::test]
+async fn what_the_reader_has_in_hand_is_not_dropped_and_so_never_both_stored_and_counted() {
+    let p = place();
+    let mut q = open_sized(&p.path, 4_000).await;
+    q.tail.append(&records(0, 10)).await.unwrap();
+    q.tail.append(&records(10, 20)).await.unwrap();
+    let in_hand = read(&mut q.reader, 0, &AT_ONCE).await;
+    let mut dropped = 0;
+    for n in 2..20 {
+        dropped += q.tail.append(&records(n * 10, n * 10 + 10)).await.unwrap().dropped;
+    }
+    assert!(dropped > 0 && q.gauge.stats().bytes <= 4_000, "{:?}", q.gauge.stats());
+    // A crash before it is stored loses none of it.
+    close(q).await;
+    let mut q = open_sized(&p.path, 4_000).await;
+    assert_eq!(q.reader.resume(Some(0)).await.unwrap(), 0);
+    let again = read(&mut q.reader, 0, &Most { records: 1, ..AT_ONCE }).await;
+    assert_eq!(again.entries[..], in_hand.entries[..10]);
+    q.reader.release(in_hand.next);
+    let rest = read(&mut q.reader, in_hand.next, &AT_ONCE).await;
+    assert_eq!(in_hand.entries.len() + rest.entries.len() + dropped as usize, 200);
+    assert_eq!(rest.entries[0].offset as u64, 20 + dropped);
+    assert_eq!(q.gauge.stats().results, rest.entries.len() as u64);
+}
+
+#[tokio::test]
 async fn what_is_stored_makes_room_without_being_dropped() {
     let p = place();
     let mut q = open_sized(&p.path, 4_000).await;
