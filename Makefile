@@ -7,7 +7,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint bench setup setup-bench
+.PHONY: help run services test test-unit lint bench setup setup-bench setup-services
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +16,13 @@ run: setup ## Watch what lapwing.sample.yaml names, in one process; data under t
 	@mkdir -p target/run
 	LAPWING_DATA_DIR=$(CURDIR)/target/run $(CARGO) run --release --locked -p lapwing -- run -c lapwing.sample.yaml $(ARGS)
 
-test: setup ## Run every test
-	$(CARGO) test --locked --workspace
+services: setup-services ## Serve PostgreSQL and Kafka on loopback for development, until Ctrl-C; the data stay
+	@exec $(CARGO) run --quiet --locked -p testkit --bin services -- up
+
+# Compiled first: the services run no longer than the tests do. `exec` lets a signal to make reach the runner, which ends them.
+test: setup-services ## Run every test, on real PostgreSQL and Kafka (or those of LAPWING_TEST_POSTGRES and LAPWING_TEST_KAFKA)
+	$(CARGO) test --locked --workspace --no-run
+	@exec $(or $(CARGO_TARGET_DIR),target)/debug/services exec -- $(CARGO) test --locked --workspace $(ARGS)
 
 test-unit: setup ## Run only the tests that open no sockets and start no programs
 	$(CARGO) test --locked -p model -p config
@@ -34,6 +39,10 @@ bench: setup-bench ## Measure beside the floor program, on nginx (docs/performan
 
 setup:
 	@scripts/need cargo cc
+
+# Maven brings Kafka, once. Also where the environment names services: some tests stop and kill a server of their own.
+setup-services: setup
+	@scripts/need postgres java mvn
 
 setup-bench:
 	@scripts/need cargo cc nginx

@@ -1,0 +1,175 @@
+//! Where a service keeps its files, and as whom it runs.
+//!
+//! Everything lies under `target/services` of the workspace. A test's own folder goes with the variable that holds it; what a killed
+//! process left behind is removed by the next one that makes a folder, which knows it by its lock: the kernel releases that.
+
+use super::trouble::ServiceError;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const TEMPORARY: &str = "run-";
+
+/// `target/services` of the workspace.
+pub(crate) fn root() -> Result<PathBuf, ServiceError> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies in crates/");
+    let root = workspace.join("target/services");
+    std::fs::create_dir_all(&root).map_err(ServiceError::io(format!("make the folder {root:?}")))?;
+    Ok(root)
+}
+
+/// A file of `scripts/`.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies in crates/")
+        .join("scripts")
+        .join(name)
+}
+
+/// An exclusive lock, for as long as the file is held; waits for it.
+pub(crate) fn lock(path: &Path) -> Result<File, ServiceError> {
+    let locked = File::create(path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(ServiceError::io(format!("lock {path:?}")))
+}
+
+/// A folder for one run of a service, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Folder {
+    /// `user` can write into it. When `target/services` can't be reached by that user, since a home above it is closed, it is a
+    /// folder among the system's temporary ones.
+    pub(crate) fn new(user: Option<&User>) -> Result<Self, ServiceError> {
+        let root = root()?;
+        let _one_at_a_time = lock(&root.join("lock"))?;
+        sweep(&root);
+        let folder = Self::within(&root, user)?;
+        match user {
+            Some(user) if !user.can_write(folder.path()) => Self::within(&std::env::temp_dir(), Some(user)),
+            _ => Ok(folder),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn within(root: &Path, user: Option<&User>) -> Result<Self, ServiceError> {
+        let made = || {
+            let folder = TempDir::with_prefix_in(TEMPORARY, root)?;
+            let lock = File::create(folder.path().join("lock"))?;
+            lock.lock()?;
+            if let Some(user) = user {
+                chown(folder.path(), Some(user.uid), Some(user.gid))?;
+            }
+            Ok(Self { folder, _lock: lock })
+        };
+        made().map_err(ServiceError::io(format!("make a folder in {root:?}")))
+    }
+}
+
+/// Removes the folders whose owners are gone. What can't be removed stays, for the next one.
+fn sweep(root: &Path) {
+    let Ok(entries) = root.read_dir() else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        let temporary = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(TEMPORARY));
+        let free = || File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        if temporary && free() {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// The folder of `make services`, whose content stays: `target/services/dev`. One process has it at a time.
+#[derive(Debug)]
+pub struct Lasting {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Lasting {
+    /// # Errors
+    /// When another process has it.
+    pub fn open() -> Result<Self, ServiceError> {
+        let path = root()?.join("dev");
+        let made = std::fs::create_dir_all(&path).and_then(|()| File::create(path.join("lock")));
+        let lock = made.map_err(ServiceError::io(format!("make the folder {path:?}")))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(ServiceError::InUse { folder: path }),
+            Err(TryLockError::Error(cause)) => Err(ServiceError::io(format!("lock {path:?}"))(cause)),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder in it that `user` can write.
+    pub(crate) fn part(&self, name: &str, user: Option<&User>) -> Result<PathBuf, ServiceError> {
+        let path = self.path.join(name);
+        let made = std::fs::create_dir_all(&path)
+            .and_then(|()| user.map_or(Ok(()), |user| chown(&path, Some(user.uid), Some(user.gid))));
+        made.map_err(ServiceError::io(format!("make the folder {path:?}")))?;
+        match user {
+            Some(user) if !user.can_write(&path) => Err(ServiceError::Missing {
+                what: format!("a way to {path:?} for the user {}", user.name),
+                remedy: "a server does not run as root; move the checkout, or open the folders above it (chmod o+x)"
+                    .into(),
+            }),
+            _ => Ok(path),
+        }
+    }
+}
+
+/// Whom a server runs as that refuses to be root.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl User {
+    /// `None` when this process is not root, and the server runs as it does.
+    pub(crate) fn unprivileged() -> Result<Option<Self>, ServiceError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").map_err(ServiceError::io("read /etc/passwd"))?;
+        let find = |name: &str| accounts.lines().find_map(|line| Self::parse(line).filter(|u| u.name == name));
+        find("postgres").or_else(|| find("nobody")).map(Some).ok_or_else(|| ServiceError::Missing {
+            what: "a user to run PostgreSQL as".into(),
+            remedy: "it does not run as root; install it (Debian: apt-get install postgresql), which makes one".into(),
+        })
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        let uid = fields.nth(1)?.parse().ok()?;
+        Some(Self { name, uid, gid: fields.next()?.parse().ok()? })
+    }
+
+    /// The arguments of `setpriv` that make a program theirs.
+    pub(crate) fn setpriv(&self) -> [String; 3] {
+        [format!("--reuid={}", self.uid), format!("--regid={}", self.gid), "--clear-groups".into()]
+    }
+
+    fn can_write(&self, folder: &Path) -> bool {
+        let tried = |mut command: Command| -> io::Result<bool> {
+            Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
+        };
+        let mut command = Command::new("setpriv");
+        command.args(self.setpriv()).args(["test", "-w"]).arg(folder);
+        tried(command).unwrap_or(false)
+    }
+}
