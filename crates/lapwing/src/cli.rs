@@ -56,7 +56,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  lapwing check https://example.org/ --match 'Example Domain'\n  lapwing check -c lapwing.yaml --target shop-cart\n  lapwing check --json | jq -r '.target + \" \" + .verdict'"
     )]
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Check, show, describe or begin a configuration
     #[command(after_help = "Example:\n  lapwing config check -c lapwing.yaml")]
     Config {

@@ -128,10 +128,10 @@ impl Writer {
         self.ready.lacks("store", error.to_string());
         match trouble.met(Instant::now()) {
             Some(Say::Lasts(lasted)) => {
-                tracing::error!(%error, ?lasted, "results still can't be stored; they wait in the queue")
+                tracing::error!(%error, ?lasted, "results still can't be stored; they wait in the queue");
             }
             Some(Say::Begins | Say::Over(_)) => {
-                tracing::error!(%error, "results can't be stored; they wait in the queue")
+                tracing::error!(%error, "results can't be stored; they wait in the queue");
             }
             None => {}
         }
