@@ -4,6 +4,7 @@ use crate::{
     Prober,
     clock::{Clock, Leg},
     connect,
+    content::Content,
     deadline::{Deadline, TimedOut},
     hop::Hop,
     http1::{self, Body, HeadReader},
@@ -16,7 +17,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use model::{
     Reason, Target, UnixMs,
     answer::{Answer, Head},
-    pattern::{Matched, Search},
+    pattern::Matched,
     result::{Finding, Look},
     text::{duration, thousands},
 };
@@ -213,12 +214,13 @@ impl<'a> Attempt<'a> {
     async fn read_body(&mut self, mut framing: Body, out: &mut Outgoing, mut buffer: BytesMut) -> Result<(), End> {
         self.clock.enter(Leg::Transfer);
         self.look.body_bytes = Some(0);
-        let mut search = self.target.patterns.clone().map(Search::new);
+        let head = self.head.as_ref().expect("a body follows its head");
+        let mut content = Content::of(head, self.target);
         loop {
             while !framing.is_complete() && !buffer.is_empty() {
                 let taken = framing.take(&buffer).map_err(|e| Finding::new(Reason::Truncated, e.to_string()))?;
                 let from = taken.used - taken.body;
-                self.take_body(&buffer[from..taken.used], search.as_mut())?;
+                self.take_body(&buffer[from..taken.used], &mut content)?;
                 buffer.advance(taken.used);
             }
             if framing.is_complete() {
@@ -235,31 +237,15 @@ impl<'a> Attempt<'a> {
             }
         }
         self.clock.stop();
-        self.matched = search.map(Search::finish);
+        self.matched = content.end()?;
         Ok(())
     }
 
-    /// A piece of body: counted, held against the limit, searched.
-    fn take_body(&mut self, piece: &[u8], search: Option<&mut Search>) -> Result<(), Finding> {
-        if piece.is_empty() {
-            return Ok(());
-        }
-        if let Some(coding) = self.head.as_ref().and_then(compressed) {
-            return Err(Finding::new(Reason::BadEncoding, format!("content-encoding {coding} is not yet supported")));
-        }
-        let read = self.look.body_bytes.unwrap_or(0) + piece.len() as u64;
-        let limit = self.target.request.max_body;
-        self.look.body_bytes = Some(read.min(limit));
-        if read > limit {
-            return Err(Finding::new(
-                Reason::BodyTooLarge,
-                format!("the body has more than max_body, {} bytes", thousands(limit)),
-            ));
-        }
-        if let Some(search) = search {
-            self.ours(|_| search.feed(piece));
-        }
-        Ok(())
+    /// A piece of body. What we make of it is our work, so the clock stands still.
+    fn take_body(&mut self, piece: &[u8], content: &mut Content) -> Result<(), Finding> {
+        let taken = if content.is_work() { self.ours(|_| content.take(piece)) } else { content.take(piece) };
+        self.look.body_bytes = Some(content.read());
+        taken
     }
 
     /// The connection ended, or broke, while a body was being read.
@@ -317,13 +303,6 @@ impl<'a> Attempt<'a> {
         self.look.rtt = info.map(|i| i.rtt);
         self.look.retransmits = info.map(|i| i.retransmits);
     }
-}
-
-/// The content codings that hide a body's text from patterns, if it has any.
-fn compressed(head: &Head) -> Option<String> {
-    let known = ["gzip", "x-gzip", "deflate", "br", "zstd"];
-    let codings = head.headers.all("content-encoding").flat_map(|v| v.split(|&c| c == b','));
-    codings.map(|c| String::from_utf8_lossy(c).trim().to_ascii_lowercase()).find(|c| known.contains(&c.as_str()))
 }
 
 fn no_head(read: io::Result<usize>, nothing_yet: bool) -> Finding {

@@ -8,6 +8,7 @@
 mod attempt;
 mod clock;
 mod connect;
+mod content;
 mod deadline;
 mod delay;
 mod dns;
