@@ -17,12 +17,17 @@ use tokio::{
 const LOOK: Duration = Duration::from_millis(250);
 const STILL: Duration = Duration::from_millis(500);
 
+/// The times of files are those of a clock that may tick no more than a hundred times a second.
+const TICK: Duration = Duration::from_millis(10);
+
 /// Tells when the configuration is to be read again: at SIGHUP, or when a file that it was made of has changed.
 #[derive(Debug)]
 pub struct Changes {
     hangup: Signal,
     files: Vec<PathBuf>,
     seen: Vec<Stamp>,
+    /// The moment before the files were read.
+    read_at: SystemTime,
 }
 
 /// Which file it is, its size and its time in nanoseconds, through symbolic links; `None`: it is not there.
@@ -35,10 +40,9 @@ impl Changes {
     /// When the process may not listen to SIGHUP.
     pub fn of(config: &Config, read_at: SystemTime) -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
-        let read_at = read_at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128); // until the year 5 * 10^21
-        let files = config.files.clone();
-        let seen = stamps(&files).into_iter().map(|s| s.filter(|(.., time)| *time <= read_at)).collect();
-        Ok(Self { hangup, seen, files })
+        let mut changes = Self { hangup, files: Vec::new(), seen: Vec::new(), read_at };
+        changes.watch(config);
+        Ok(changes)
     }
 
     /// What is to be watched from now on. What changed since it was read is a change still.
@@ -52,37 +56,44 @@ impl Changes {
     pub fn watch_also(&mut self, files: impl IntoIterator<Item = PathBuf>) {
         for file in files {
             if !self.files.contains(&file) {
-                self.seen.push(stamp(&file));
+                self.seen.push(self.as_read(&file));
                 self.files.push(file);
             }
         }
+    }
+
+    /// What a file was when it was read; of one that has changed since, nobody knows.
+    fn as_read(&self, file: &PathBuf) -> Stamp {
+        let until = self.read_at.checked_sub(TICK).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let until = until.map_or(0, |d| d.as_nanos() as i128); // until the year 5 * 10^21
+        stamp(file).filter(|(.., time)| *time <= until)
     }
 
     /// Ends when there is something to read again.
     pub async fn next(&mut self) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => {
-                    self.seen = stamps(&self.files);
-                    return;
-                }
+                _ = self.hangup.recv() => break,
                 () = sleep(LOOK) => {}
             }
             if stamps(&self.files) != self.seen {
                 self.wait_until_still().await;
-                return;
+                break;
             }
         }
+        self.read_at = SystemTime::now();
+        self.seen = stamps(&self.files);
     }
 
-    async fn wait_until_still(&mut self) {
+    async fn wait_until_still(&self) {
+        let mut before = stamps(&self.files);
         loop {
-            let now = stamps(&self.files);
             sleep(STILL).await;
-            if stamps(&self.files) == now {
-                self.seen = now;
+            let now = stamps(&self.files);
+            if now == before {
                 return;
             }
+            before = now;
         }
     }
 }
