@@ -157,13 +157,13 @@ impl Index {
         self.going = 0..0;
     }
 
-    /// Takes rows in hand, instead of those before. False when one of them is just being dropped: look again.
-    pub fn lend(&mut self, rows: &[Row]) -> bool {
+    /// Takes rows in hand, instead of those before but for what is at or after `held`. False when one of them is just being dropped: look again.
+    pub fn lend(&mut self, rows: &[Row], held: i64) -> bool {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return true };
         if rows.iter().any(|row| overlap(row, &self.going)) {
             return false;
         }
-        self.lent = first.first..last.end();
+        self.lent = first.first.min(held)..last.end();
         true
     }
 
@@ -258,7 +258,7 @@ mod tests {
     fn what_is_about_to_be_stored_stays_and_the_oldest_behind_it_go() {
         let mut index = index(6);
         index.release(10);
-        assert!(index.lend(&index.read(10, 20, 1 << 20).0));
+        assert!(index.lend(&index.read(10, 20, 1 << 20).0, 10));
         let deletion = index.deletion(100, 400);
         assert_eq!(deletion, Deletion { rows: 1, below: 10, held: 2, more_rows: 2, more: 30..50, dropped: 20 });
         index.delete(&deletion);
@@ -273,13 +273,13 @@ mod tests {
         let mut index = index(5);
         let deletion = index.deletion(100, 300);
         index.begin(&deletion);
-        assert!(!index.lend(&index.read(0, 10, 1 << 20).0));
-        assert!(index.lend(&index.read(30, 10, 1 << 20).0));
+        assert!(!index.lend(&index.read(0, 10, 1 << 20).0, 0));
+        assert!(index.lend(&index.read(30, 10, 1 << 20).0, 30));
         index.give_up();
-        assert!(index.lend(&index.read(0, 10, 1 << 20).0));
+        assert!(index.lend(&index.read(0, 10, 1 << 20).0, 0));
         index.begin(&deletion);
         index.delete(&deletion);
-        assert!(index.lend(&index.read(0, 10, 1 << 20).0), "the oldest that is left");
+        assert!(index.lend(&index.read(0, 10, 1 << 20).0, 0), "the oldest that is left");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod reader;
 mod tail;
 
 pub use gauge::{Gauge, Stats};
-pub use reader::{Most, Reader};
+pub use reader::{Most, Raw, Reader, Releases};
 pub use tail::{Appended, Tail};
 
 use gauge::Shared;

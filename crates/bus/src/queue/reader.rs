@@ -1,4 +1,5 @@
-//! The end of the queue that is read: batches of decoded records, and the word that they are stored.
+//! The end of the queue that is read: batches of records, decoded for the writer or as they are for the relay, and the word
+//! that they are stored.
 
 use super::{
     blob::{Blob, unpack},
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{Cause, QueueError, record::decode};
 use bytes::Bytes;
-use model::batch::{Batch, Entry, Source};
+use model::batch::{Batch, Entry, Envelope, Source};
 use sqlite::{Connection, OpenFile};
 use sqlx::Row as _;
 use std::{collections::HashSet, io, path::Path, sync::Arc, time::Duration};
@@ -41,6 +42,26 @@ pub struct Most {
     pub bytes: usize,
     /// Between two reads that bring less than that: each costs the store a commit.
     pub pace: Duration,
+}
+
+/// Records as they are, in the order of their offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// Each with its offset.
+    pub records: Vec<(i64, Bytes)>,
+    /// Where reading goes on.
+    pub next: i64,
+}
+
+/// Says from elsewhere how far the records are stored.
+#[derive(Clone, Debug)]
+pub struct Releases(Arc<Shared>);
+
+impl Releases {
+    /// Everything below `next` is stored.
+    pub fn release(&self, next: i64) {
+        self.0.index().release(next);
+    }
 }
 
 impl Default for Most {
@@ -93,27 +114,88 @@ impl Reader {
         stop: &CancellationToken,
     ) -> Result<Option<Batch>, QueueError> {
         let rows = tokio::select! {
-            rows = self.rows(from, most) => rows,
+            rows = self.rows(from, from, most) => rows,
             () = stop.cancelled() => return Ok(None),
         };
+        self.batch(rows, from).await.map(Some)
+    }
+
+    /// As [`Self::read`], of what is there, without waiting for more. `None`: nothing is.
+    pub async fn read_rest(&mut self, from: i64, most: &Most) -> Result<Option<Batch>, QueueError> {
+        match self.rows_there(from, from, most).await {
+            rows if rows.is_empty() => Ok(None),
+            rows => self.batch(rows, from).await.map(Some),
+        }
+    }
+
+    /// As [`Self::read`], without looking into the records. What is at or after `held` was read before and is not stored yet:
+    /// it stays in the queue as well.
+    pub async fn read_raw(
+        &mut self,
+        from: i64,
+        held: i64,
+        most: &Most,
+        stop: &CancellationToken,
+    ) -> Result<Option<Raw>, QueueError> {
+        let rows = tokio::select! {
+            rows = self.rows(from, held, most) => rows,
+            () = stop.cancelled() => return Ok(None),
+        };
+        self.raw(rows, from).await.map(Some)
+    }
+
+    /// As [`Self::read_raw`], of what is there, without waiting for more. `None`: nothing is.
+    pub async fn read_raw_rest(&mut self, from: i64, held: i64, most: &Most) -> Result<Option<Raw>, QueueError> {
+        match self.rows_there(from, held, most).await {
+            rows if rows.is_empty() => Ok(None),
+            rows => self.raw(rows, from).await.map(Some),
+        }
+    }
+
+    async fn batch(&mut self, rows: Vec<Row>, from: i64) -> Result<Batch, QueueError> {
         let next = rows.last().map_or(from, Row::end);
+        let entries = self.take(rows, from, decoded).await?;
+        Ok(Batch { source: self.source.clone(), from, next, entries })
+    }
+
+    async fn raw(&mut self, rows: Vec<Row>, from: i64) -> Result<Raw, QueueError> {
+        let next = rows.last().map_or(from, Row::end);
+        let records = self.take(rows, from, |records| records).await?;
+        Ok(Raw { records, next })
+    }
+
+    /// Reads the rows and makes of their records what is asked for, off the threads that serve sockets: a full batch takes tens
+    /// of milliseconds.
+    async fn take<T: Send + 'static>(
+        &mut self,
+        rows: Vec<Row>,
+        from: i64,
+        make: fn(Vec<(i64, Bytes)>) -> Vec<T>,
+    ) -> Result<Vec<T>, QueueError> {
         let read = self.blobs(rows).await;
         let blobs = read.map_err(|e| QueueError::new("read results from", self.file.path(), e))?;
-        // Off the threads that serve sockets: a full batch takes tens of milliseconds.
-        let decoding = tokio::task::spawn_blocking(move || decoded(&blobs, from));
-        let (entries, damaged) = decoding
+        let making = tokio::task::spawn_blocking(move || {
+            let (records, damaged) = unpacked(&blobs, from);
+            (make(records), damaged)
+        });
+        let (made, damaged) = making
             .await
             .map_err(|e| QueueError::new("decode results from", self.file.path(), io::Error::other(e).into()))?;
         for (row, why) in damaged {
             self.lose(&row, &why);
         }
         self.read_at = Some(Instant::now());
-        Ok(Some(Batch { source: self.source.clone(), from, next, entries }))
+        Ok(made)
     }
 
     /// Everything below `next` is stored. The tail deletes it when it comes by; nothing depends on when.
     pub fn release(&self, next: i64) {
         self.shared.index().release(next);
+    }
+
+    /// As [`Self::release`], from elsewhere.
+    pub fn releases(&self) -> Releases {
+        Releases(Arc::clone(&self.shared))
     }
 
     /// Waits until the file is closed.
@@ -123,17 +205,17 @@ impl Reader {
 
     /// The rows to read, once there are any and it is time. They stay in the queue until they are released or others are read:
     /// what is about to be stored is not dropped for room, and so never both stored and counted as dropped.
-    async fn rows(&self, from: i64, most: &Most) -> Vec<Row> {
+    async fn rows(&self, from: i64, held: i64, most: &Most) -> Vec<Row> {
         let earliest = self.read_at.map(|at| at + most.pace);
         loop {
             let (rows, enough) = self.shared.index().read(from, most.records, most.bytes);
             let wait = earliest.filter(|at| !enough && *at > Instant::now());
             match wait {
                 None if !rows.is_empty() => {
-                    if self.shared.index().lend(&rows) {
+                    let rows = self.rows_there(from, held, most).await;
+                    if !rows.is_empty() {
                         return rows;
                     }
-                    tokio::time::sleep(DROPPING).await;
                 }
                 Some(at) if !rows.is_empty() => {
                     tokio::select! {
@@ -143,6 +225,20 @@ impl Reader {
                 }
                 _ => self.shared.appended.notified().await,
             }
+        }
+    }
+
+    /// The rows that are there, taken in hand with those from `held` on.
+    async fn rows_there(&self, from: i64, held: i64, most: &Most) -> Vec<Row> {
+        loop {
+            {
+                let mut index = self.shared.index();
+                let (rows, _) = index.read(from, most.records, most.bytes);
+                if index.lend(&rows, held) {
+                    return rows;
+                }
+            }
+            tokio::time::sleep(DROPPING).await;
         }
     }
 
@@ -189,18 +285,25 @@ async fn new_id(connection: &mut Connection) -> sqlx::Result<String> {
 
 type Damaged = Vec<(Row, String)>;
 
-fn decoded(blobs: &[(Row, Blob)], from: i64) -> (Vec<Entry>, Damaged) {
-    let mut entries = Vec::with_capacity(blobs.iter().map(|(row, _)| row.count as usize).sum());
+fn unpacked(blobs: &[(Row, Blob)], from: i64) -> (Vec<(i64, Bytes)>, Damaged) {
+    let mut all = Vec::with_capacity(blobs.iter().map(|(row, _)| row.count as usize).sum());
     let mut damaged = Vec::new();
-    let now = now();
-    let entry = |(offset, value): (i64, Bytes)| Entry { offset, content: decode(&value, now), value };
     for (row, blob) in blobs {
         match unpack(blob) {
-            Ok(records) => {
-                entries.extend((row.first..).zip(records).filter(|(offset, _)| *offset >= from).map(entry));
-            }
+            Ok(records) => all.extend((row.first..).zip(records).filter(|(offset, _)| *offset >= from)),
             Err(why) => damaged.push((*row, why)),
         }
     }
-    (entries, damaged)
+    (all, damaged)
+}
+
+fn decoded(records: Vec<(i64, Bytes)>) -> Vec<Entry> {
+    let now = now();
+    let entry = |(offset, value): (i64, Bytes)| Entry {
+        offset,
+        content: decode(&value, now),
+        value,
+        envelope: Envelope::default(),
+    };
+    records.into_iter().map(entry).collect()
 }

@@ -1,0 +1,23 @@
+//! Kafka: the log between probers and writers on several machines, each partition a source of its own.
+//!
+//! [`Consumer`] is a member of the writers' group. Where a partition is read from, the store says: Kafka's own offsets are
+//! written for lag tools and never read. [`crate::relay`] is the other end, which fills the topic.
+
+mod cluster;
+mod consumer;
+mod error;
+mod group;
+mod member;
+mod native;
+mod part;
+mod reach;
+mod settings;
+mod watch;
+
+pub use consumer::Consumer;
+pub use error::Error;
+pub use part::Most;
+pub use reach::Reach;
+
+pub(crate) use cluster::{Cluster, Needed};
+pub(crate) use settings::producer as producer_settings;

@@ -1,0 +1,183 @@
+//! From the `kafka` section to librdkafka's properties: ours as defaults, then the user's, then those that exactness rests on.
+
+use model::kafka::KafkaSetting;
+use rdkafka::ClientConfig;
+use std::env;
+
+type Properties = [(&'static str, &'static str)];
+
+/// Of every client.
+const COMMON: &Properties = &[
+    ("client.id", "lapwing"),
+    ("socket.keepalive.enable", "true"),
+    // A broker that is back is found again within seconds.
+    ("reconnect.backoff.max.ms", "2000"),
+    ("socket.connection.setup.timeout.ms", "5000"),
+    // A broker that is frozen, or cut off without a word, is given up after this.
+    ("socket.timeout.ms", "30000"),
+    // A partition that was added, or a leader that has moved, is noticed within this.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    // A frequent sight, and no trouble.
+    ("log.connection.close", "false"),
+];
+
+const PRODUCER: &Properties = &[
+    ("compression.type", "zstd"),
+    ("linger.ms", "50"),
+    ("request.timeout.ms", "20000"),
+    ("retry.backoff.max.ms", "1000"),
+];
+
+const PRODUCER_FIXED: &Properties = &[("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "0")];
+
+const CONSUMER: &Properties = &[
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "2500"),
+    // What waits in memory for each partition. One fetch is at most so many bytes of zstd, which become twenty times as many.
+    ("queued.max.messages.kbytes", "4096"),
+    ("queued.min.messages", "20000"),
+    ("fetch.message.max.bytes", "262144"),
+    // How long fetching rests when that is full.
+    ("fetch.queue.backoff.ms", "20"),
+];
+
+const CONSUMER_FIXED: &Properties = &[
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "false"),
+    ("isolation.level", "read_committed"),
+    // An offset that is gone is a gap to be told, not to be jumped over.
+    ("auto.offset.reset", "error"),
+];
+
+/// A client that only asks.
+pub(super) fn asking(setting: &KafkaSetting) -> ClientConfig {
+    let mut config = common(setting);
+    users(&mut config, setting);
+    // It is no member of the group.
+    config.remove("group.instance.id");
+    config
+}
+
+pub(crate) fn producer(setting: &KafkaSetting) -> ClientConfig {
+    let mut config = common(setting);
+    set(&mut config, PRODUCER);
+    users(&mut config, setting);
+    set(&mut config, PRODUCER_FIXED);
+    config
+}
+
+pub(super) fn consumer(setting: &KafkaSetting) -> ClientConfig {
+    let mut config = common(setting);
+    set(&mut config, CONSUMER);
+    users(&mut config, setting);
+    set(&mut config, CONSUMER_FIXED);
+    config.set("group.id", &setting.group);
+    config
+}
+
+fn common(setting: &KafkaSetting) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    set(&mut config, COMMON);
+    config.set("bootstrap.servers", setting.brokers.join(","));
+    config.set("security.protocol", protocol(setting));
+    tls(&mut config, setting);
+    if let Some(sasl) = &setting.sasl {
+        config.set("sasl.mechanism", &sasl.mechanism);
+        config.set("sasl.username", &sasl.username);
+        config.set("sasl.password", &sasl.password);
+    }
+    config
+}
+
+fn protocol(setting: &KafkaSetting) -> &'static str {
+    match (&setting.tls, &setting.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    }
+}
+
+fn tls(config: &mut ClientConfig, setting: &KafkaSetting) {
+    let Some(tls) = &setting.tls else { return };
+    let set_by = |name| env::var(name).ok().filter(|path| !path.is_empty());
+    let ca = match &tls.ca_file {
+        Some(path) => path.display().to_string(),
+        // The bundled OpenSSL knows no system: librdkafka looks where systems keep their roots.
+        None => set_by("SSL_CERT_FILE").or_else(|| set_by("SSL_CERT_DIR")).unwrap_or_else(|| "probe".to_owned()),
+    };
+    config.set("ssl.ca.location", ca);
+    for (property, file) in [("ssl.certificate.location", &tls.cert_file), ("ssl.key.location", &tls.key_file)] {
+        if let Some(path) = file {
+            config.set(property, path.display().to_string());
+        }
+    }
+}
+
+fn users(config: &mut ClientConfig, setting: &KafkaSetting) {
+    for (name, value) in &setting.properties {
+        config.set(name, value);
+    }
+}
+
+fn set(config: &mut ClientConfig, properties: &Properties) {
+    for (name, value) in properties {
+        config.set(*name, *value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::kafka::{KafkaTls, Replication, Sasl};
+
+    fn setting() -> KafkaSetting {
+        KafkaSetting {
+            brokers: vec!["a:1".to_owned(), "b:2".to_owned()],
+            topic: "t".to_owned(),
+            dead_topic: "d".to_owned(),
+            group: "g".to_owned(),
+            partitions: 6,
+            replication: Replication::Auto,
+            tls: None,
+            sasl: None,
+            properties: Vec::new(),
+        }
+    }
+
+    fn with(properties: &[(&str, &str)]) -> KafkaSetting {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        KafkaSetting { properties: properties.iter().map(own).collect(), ..setting() }
+    }
+
+    #[test]
+    fn properties_win_over_defaults_and_lose_against_what_exactness_rests_on() {
+        let setting = with(&[("linger.ms", "5"), ("auto.offset.reset", "latest"), ("session.timeout.ms", "20000")]);
+        assert_eq!(producer(&setting).get("linger.ms"), Some("5"));
+        assert_eq!(consumer(&setting).get("auto.offset.reset"), Some("error"));
+        assert_eq!(consumer(&setting).get("session.timeout.ms"), Some("20000"));
+    }
+
+    #[test]
+    fn librdkafka_takes_all_of_ours() {
+        for config in [asking(&setting()), producer(&setting()), consumer(&setting())] {
+            config.create_native_config().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_protocol_follows_from_the_sections() {
+        let sasl = Sasl { mechanism: "PLAIN".to_owned(), username: "u".to_owned(), password: "p".to_owned() };
+        for (tls, sasl, protocol) in [
+            (None, None, "plaintext"),
+            (Some(KafkaTls::default()), None, "ssl"),
+            (None, Some(sasl.clone()), "sasl_plaintext"),
+            (Some(KafkaTls::default()), Some(sasl), "sasl_ssl"),
+        ] {
+            let config = asking(&KafkaSetting { tls, sasl, ..setting() });
+            assert_eq!(config.get("security.protocol"), Some(protocol));
+        }
+    }
+}
