@@ -62,6 +62,11 @@ impl Waits {
     pub fn tell(to: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(to))
     }
+
+    /// `why` is what has to pass.
+    pub fn say(&self, why: &str) {
+        (self.0)(why);
+    }
 }
 
 impl fmt::Debug for Waits {
@@ -119,8 +124,8 @@ pub async fn open(
             () = stop.cancelled() => return Err(OpenError::Stopped { path: path.to_path_buf() }),
         };
         let why = failed.waits_for(&path)?;
-        if let Some(Waits(tell)) = &settings.waits {
-            tell(&why);
+        if let Some(waits) = &settings.waits {
+            waits.say(&why);
         }
         match trouble.met(Instant::now()) {
             Some(Say::Lasts(lasted)) => {
