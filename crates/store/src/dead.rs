@@ -4,7 +4,7 @@ use crate::Keep;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use model::{
     UnixMs,
-    batch::{DeadLetter, DeadReason},
+    batch::{DeadLetter, DeadReason, Entry},
 };
 use std::time::Duration;
 
@@ -23,4 +23,15 @@ pub(crate) fn next_retry(reason: DeadReason, keep: &Keep) -> Option<UnixMs> {
 pub(crate) fn headers(letter: &DeadLetter) -> Vec<u8> {
     let pairs: Vec<_> = letter.headers.iter().map(|(name, value)| (name, BASE64_STANDARD.encode(value))).collect();
     serde_json::to_vec(&pairs).expect("texts are JSON")
+}
+
+/// The letter of a record that the database refuses, and what it says.
+pub(crate) fn refused(entry: &Entry, why: String) -> DeadLetter {
+    DeadLetter {
+        reason: DeadReason::Refused,
+        message: why,
+        key: entry.envelope.key(),
+        value: entry.value.to_vec(),
+        headers: entry.envelope.headers(),
+    }
 }

@@ -5,22 +5,59 @@
 //! a record that comes twice is stored once.
 
 mod dead;
+mod facts;
+pub mod postgres;
 mod sqlite;
 
 pub use ::sqlite::{Cause, Class, OpenError, Settings, Waits};
 
-use crate::sqlite::SqliteStore;
+use crate::{postgres::PostgresStore, sqlite::SqliteStore};
 use model::{
     UnixMs,
     batch::{Batch, DeadReason, Source},
 };
 use std::{path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 /// An open store.
 #[derive(Debug)]
 pub enum Store {
     Sqlite(Box<SqliteStore>),
+    Postgres(Box<PostgresStore>),
+}
+
+/// Where a store stands in a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// It has nothing of that source.
+    New,
+    /// It wants to read on there.
+    At(i64),
+    /// It has nothing of that source, but of another one with the same name and partition: the log was made anew, and it is for
+    /// a person to say where to go on.
+    Remade { log: String, next: i64 },
+}
+
+impl Position {
+    /// Among the stored offsets of a source's identity and of its name, each with its identity.
+    fn among(stored: Vec<(String, i64)>, source: &Source) -> Self {
+        match stored.iter().find(|(log, _)| **log == *source.log) {
+            Some((_, next)) => Self::At(*next),
+            None => stored.into_iter().next().map_or(Self::New, |(log, next)| Self::Remade { log, next }),
+        }
+    }
+}
+
+/// Records that had expired before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub source: Source,
+    /// The first one missing: where the store stands.
+    pub from: i64,
+    /// The first one that is there.
+    pub to: i64,
+    pub at: UnixMs,
 }
 
 /// What became of a batch.
@@ -94,23 +131,28 @@ impl Keep {
 pub enum StoreError {
     #[error(transparent)]
     Sqlite(#[from] ::sqlite::Error),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
 }
 
 impl StoreError {
     /// Transient: wait and write the same batch again, for ever. Systemic: a person must act. Never the fault of a record: those
     /// are dead letters of a batch that was written.
     pub fn class(&self) -> Class {
-        match self {
-            Self::Sqlite(e) => match e.class() {
-                Class::Record => Class::Systemic,
-                class @ (Class::Transient | Class::Systemic) => class,
-            },
+        let class = match self {
+            Self::Sqlite(e) => e.class(),
+            Self::Postgres(e) => e.class(),
+        };
+        match class {
+            Class::Record => Class::Systemic,
+            Class::Transient | Class::Systemic => class,
         }
     }
 
     pub fn cause(&self) -> Cause {
         match self {
             Self::Sqlite(e) => e.cause(),
+            Self::Postgres(e) => e.cause(),
         }
     }
 }
@@ -121,10 +163,29 @@ impl Store {
         SqliteStore::open(path, settings, stop).await.map(|store| Self::Sqlite(Box::new(store)))
     }
 
+    /// Opens a database of PostgreSQL, makes the tables that are missing, and waits for a server that can't be reached yet, until
+    /// `stop`. What waiting does not mend is the error. `settings.max_pages` has no meaning here.
+    pub async fn open_postgres(
+        url: &Url,
+        settings: Settings,
+        stop: &CancellationToken,
+    ) -> Result<Self, postgres::OpenError> {
+        PostgresStore::open(url, &settings, stop).await.map(|store| Self::Postgres(Box::new(store)))
+    }
+
     /// The offset at which the store wants to read on; `None` when it has nothing of that source.
     pub async fn next_offset(&mut self, source: &Source) -> Result<Option<i64>, StoreError> {
         match self {
             Self::Sqlite(store) => store.next_offset(source).await,
+            Self::Postgres(store) => store.next_offset(source).await,
+        }
+    }
+
+    /// The same for a log whose name stays while its identity changes when it is made anew: a Kafka topic.
+    pub async fn position(&mut self, source: &Source) -> Result<Position, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.position(source).await,
+            Self::Postgres(store) => store.position(source).await,
         }
     }
 
@@ -134,6 +195,15 @@ impl Store {
     pub async fn write(&mut self, batch: &Batch, keep: &Keep) -> Result<Written, StoreError> {
         match self {
             Self::Sqlite(store) => store.write(batch, keep).await,
+            Self::Postgres(store) => store.write(batch, keep).await,
+        }
+    }
+
+    /// Notes that records of a source are lost, and moves its offset over them: one or the other writer does, once.
+    pub async fn record_gap(&mut self, gap: &Gap) -> Result<Written, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.record_gap(gap).await,
+            Self::Postgres(store) => store.record_gap(gap).await,
         }
     }
 
@@ -141,6 +211,7 @@ impl Store {
     pub async fn close(self) {
         match self {
             Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
         }
     }
 }

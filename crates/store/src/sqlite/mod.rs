@@ -3,7 +3,7 @@
 mod names;
 mod rows;
 
-use crate::{Counts, Keep, StoreError, Written, dead};
+use crate::{Counts, Gap, Keep, Position, StoreError, Written, dead};
 use ::sqlite::{Connection, Error, Kind, OpenError, OpenFile, Settings};
 use model::batch::{Batch, Content, DeadLetter, DeadReason, Entry, Source};
 use names::Names;
@@ -17,7 +17,7 @@ static KIND: Kind = Kind {
     application_id: 0x6c70_7773, // "lpws"
     page_size: 4096,
     checkpoint_pages: 2000,
-    migrations: &[include_str!("schema.sql")],
+    migrations: &[include_str!("schema.sql"), include_str!("gaps.sql")],
 };
 
 #[derive(Debug)]
@@ -42,6 +42,21 @@ impl SqliteStore {
     pub(crate) async fn write(&mut self, batch: &Batch, keep: &Keep) -> Result<Written, StoreError> {
         let written = self.write_batch(batch, keep).await;
         written.map_err(|e| Error::new("store results in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn position(&mut self, source: &Source) -> Result<Position, StoreError> {
+        let found = position(self.connection.sql(), source).await;
+        found.map_err(|e| Error::new("read the offset in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn record_gap(&mut self, gap: &Gap) -> Result<Written, StoreError> {
+        let written = async {
+            self.connection.begin().await?;
+            let work = record_gap(self.connection.sql(), gap).await;
+            self.connection.end(work).await
+        };
+        let written = written.await;
+        written.map_err(|e| Error::new("note a gap in", self.file.path(), e).into())
     }
 
     pub(crate) async fn close(self) {
@@ -98,12 +113,7 @@ impl<'a> Writing<'a> {
     /// Moves the offset, if it stands where the batch begins: the fence against every other writer.
     async fn claim(&mut self) -> sqlx::Result<bool> {
         let Batch { source, from, next, .. } = self.batch;
-        let moved = sqlx::query(
-            "insert into offsets (log, partition, name, next) values (?1, ?2, ?3, ?4)
-             on conflict (log, partition) do update set next = excluded.next, name = excluded.name where next = ?5",
-        );
-        let moved = moved.bind(&*source.log).bind(source.partition).bind(&*source.name).bind(*next).bind(*from);
-        Ok(moved.execute(&mut *self.sql).await?.rows_affected() == 1)
+        claim(self.sql, source, *from, *next).await
     }
 
     /// Counts what is no row, writes the dead letters, and finds the numbers of names for the rest.
@@ -136,7 +146,7 @@ impl<'a> Writing<'a> {
             }
             Inserted::Refused(why) => match part {
                 [(_, entry)] => {
-                    self.bury(entry.offset, &refused(entry, why)).await?;
+                    self.bury(entry.offset, &dead::refused(entry, why)).await?;
                     counts.dead.count(DeadReason::Refused);
                 }
                 several => {
@@ -172,18 +182,37 @@ impl<'a> Writing<'a> {
     }
 }
 
+async fn claim(sql: &mut SqliteConnection, source: &Source, from: i64, next: i64) -> sqlx::Result<bool> {
+    let moved = sqlx::query(
+        "insert into offsets (log, partition, name, next) values (?1, ?2, ?3, ?4)
+         on conflict (log, partition) do update set next = excluded.next, name = excluded.name where next = ?5",
+    );
+    let moved = moved.bind(&*source.log).bind(source.partition).bind(&*source.name).bind(next).bind(from);
+    Ok(moved.execute(sql).await?.rows_affected() == 1)
+}
+
+/// Notes the gap and moves the offset over it.
+async fn record_gap(sql: &mut SqliteConnection, gap: &Gap) -> sqlx::Result<Written> {
+    let source = &gap.source;
+    if !claim(sql, source, gap.from, gap.to).await? {
+        let next = next_offset(sql, source).await?.unwrap_or(gap.from);
+        return Ok(Written::Behind { next });
+    }
+    let insert = sqlx::query("insert into gaps (topic, partition, from_offset, to_offset, at) values (?, ?, ?, ?, ?)");
+    let insert = insert.bind(&*source.name).bind(source.partition).bind(gap.from).bind(gap.to);
+    insert.bind(gap.at.to_string()).execute(sql).await?;
+    Ok(Written::Committed(Counts::default()))
+}
+
+async fn position(sql: &mut SqliteConnection, source: &Source) -> sqlx::Result<Position> {
+    let query = sqlx::query("select log, next from offsets where partition = ? and (log = ? or name = ?)");
+    let rows = query.bind(source.partition).bind(&*source.log).bind(&*source.name).fetch_all(sql).await?;
+    let stored = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<sqlx::Result<Vec<_>>>()?;
+    Ok(Position::among(stored, source))
+}
+
 async fn next_offset(sql: &mut SqliteConnection, source: &Source) -> sqlx::Result<Option<i64>> {
     let query = sqlx::query("select next from offsets where log = ? and partition = ?");
     let row = query.bind(&*source.log).bind(source.partition).fetch_optional(sql).await?;
     row.map(|row| row.try_get(0)).transpose()
-}
-
-fn refused(entry: &Entry, why: String) -> DeadLetter {
-    DeadLetter {
-        reason: DeadReason::Refused,
-        message: why,
-        key: entry.envelope.key(),
-        value: entry.value.to_vec(),
-        headers: entry.envelope.headers(),
-    }
 }

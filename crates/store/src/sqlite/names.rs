@@ -3,8 +3,8 @@
 //! Numbers are remembered, so that most rows cost no look-up. What is remembered must have been committed: whoever writes lends
 //! the memory to one transaction and keeps it only if that is committed.
 
+use crate::facts::{Digest, digest};
 use model::{Location, TargetId, UnixMs, record::Record};
-use sha2::{Digest, Sha256};
 use sqlx::{Row as _, SqliteConnection};
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ pub(super) struct Ids {
 pub(super) struct Names {
     targets: HashMap<TargetId, Target>,
     locations: HashMap<Location, i64>,
-    facts: HashMap<FactsDigest, i64>,
+    facts: HashMap<Digest, i64>,
     hasher: RandomState,
 }
 
@@ -43,9 +43,6 @@ struct Target {
     /// A hash of the texts.
     texts: u64,
 }
-
-/// The first half of a SHA-256: nobody makes two facts with the same one by accident, and what is told apart by it is not secret.
-type FactsDigest = [u8; 16];
 
 type Texts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
@@ -121,7 +118,7 @@ impl Names {
     }
 
     async fn facts(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<i64> {
-        let digest = digest(record);
+        let digest = digest(record, &[]);
         if let Some(id) = self.facts.get(&digest) {
             return Ok(*id);
         }
@@ -160,44 +157,7 @@ async fn save_as_of(sql: &mut SqliteConnection, target: &Target) -> sqlx::Result
     update.bind(target.as_of.0).bind(target.id).execute(sql).await.map(|_| ())
 }
 
-/// Every field that is a fact, with its length, so that no two records share one by running together.
-fn digest(record: &Record) -> FactsDigest {
-    fn text(hash: &mut Sha256, text: Option<&str>) {
-        let len = text.map_or(u32::MAX, |text| text.len() as u32); // at most 64 KiB
-        hash.update(len.to_le_bytes());
-        hash.update(text.unwrap_or_default());
-    }
-    fn number(hash: &mut Sha256, number: Option<i64>) {
-        hash.update([u8::from(number.is_some())]);
-        hash.update(number.unwrap_or_default().to_le_bytes());
-    }
-    let mut hash = Sha256::new();
-    let tls = record.tls.as_ref();
-    for part in [
-        Some(record.verdict.word()),
-        record.reason.as_deref(),
-        record.phase.as_deref(),
-        record.http.as_deref(),
-        record.peer.as_deref(),
-        record.final_url.as_deref(),
-        tls.and_then(|tls| tls.version.as_deref()),
-        tls.and_then(|tls| tls.issuer.as_deref()),
-        tls.and_then(|tls| tls.subject.as_deref()),
-    ] {
-        text(&mut hash, part);
-    }
-    for part in [record.interval_ms, record.attempts, record.status, record.redirects] {
-        number(&mut hash, part.map(i64::from));
-    }
-    for part in [tls.and_then(|tls| tls.not_before), tls.and_then(|tls| tls.not_after)] {
-        number(&mut hash, part.map(|time| time.0));
-    }
-    let mut digest = FactsDigest::default();
-    digest.copy_from_slice(&hash.finalize()[..16]);
-    digest
-}
-
-async fn insert_facts(sql: &mut SqliteConnection, record: &Record, digest: &FactsDigest) -> sqlx::Result<i64> {
+async fn insert_facts(sql: &mut SqliteConnection, record: &Record, digest: &Digest) -> sqlx::Result<i64> {
     let tls = record.tls.as_ref();
     let insert = sqlx::query(
         "insert into facts (digest, interval_ms, verdict, reason, phase, attempts, status, http, peer, final_url, redirects,

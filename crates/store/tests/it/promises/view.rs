@@ -1,13 +1,14 @@
 //! View `results` shows every field of the record as it was written.
 
-use crate::stage::{KEEP, another_program, batch_of, stage};
+use super::stage;
+use crate::stage::{KEEP, Place, batch_of};
 use model::{
     Location, TargetId, UnixMs, Verdict,
     batch::Content,
     record::{Record, RecordTls},
 };
 use proptest::{option, prelude::*, sample::select};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use std::collections::HashMap;
 use std::time::Duration;
 use store::Written;
 
@@ -17,10 +18,12 @@ const COLUMNS: &str = r#"v, target, name, "group", url, location, due_at, starte
     body_bytes, tls_version, tls_issuer, tls_subject, tls_not_before, tls_not_after, rtt_us, retransmits, lag_us"#;
 
 /// The row as the record that it shows.
-fn record(row: &SqliteRow) -> Record {
-    assert_eq!(row.get::<i64, _>("v"), 1);
-    let text = |column: &str| row.get::<Option<String>, _>(column);
-    let number = |column: &str| row.get::<Option<i32>, _>(column);
+fn record(row: Vec<Option<String>>) -> Record {
+    let names = COLUMNS.split(',').map(|name| name.trim().trim_matches('"'));
+    let row: HashMap<_, _> = names.zip(row).collect();
+    let text = |column: &str| row[column].clone();
+    let number = |column: &str| text(column).map(|number| number.parse::<i32>().unwrap());
+    assert_eq!(number("v"), Some(1));
     let time = |column: &str| text(column).map(|time| time.parse::<UnixMs>().unwrap_or_else(|_| panic!("{time}")));
     let tls = RecordTls {
         version: text("tls_version"),
@@ -62,16 +65,23 @@ fn record(row: &SqliteRow) -> Record {
     }
 }
 
-async fn rows(theirs: &mut SqliteConnection) -> Vec<Record> {
-    let query = format!("select {COLUMNS} from results order by target");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(theirs).await.unwrap();
-    rows.iter().map(record).collect()
+async fn rows(place: &Place) -> Vec<Record> {
+    let rows = place.rows(&format!("select {COLUMNS} from results")).await;
+    let mut records: Vec<_> = rows.into_iter().map(record).collect();
+    records.sort_by(|a, b| a.target.cmp(&b.target));
+    records
 }
 
 #[tokio::test]
 async fn the_view_has_the_fields_and_no_others() {
     let s = stage().await;
-    let columns = s.query("select name from pragma_table_info('results')").await;
+    let query = match &s.place {
+        Place::File(..) => "select name from pragma_table_info('results')",
+        Place::Database(_) => {
+            "select column_name::text from information_schema.columns where table_name = 'results' order by ordinal_position"
+        }
+    };
+    let columns = s.query(query).await;
     assert_eq!(columns.replace('\n', ", "), COLUMNS.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" "));
 }
 
@@ -90,7 +100,7 @@ async fn the_contracts_example_as_other_programs_see_it() {
     let mut s = stage().await;
     s.follow("log", &[EXAMPLE.to_owned()]).await;
     let Content::Result(written) = bus::record::decode(EXAMPLE.as_bytes(), KEEP.now) else { panic!() };
-    assert_eq!(rows(&mut another_program(&s.path).await).await, [*written]);
+    assert_eq!(rows(&s.place).await, [*written]);
     for (column, value) in [
         ("due_at", "2026-11-23T10:00:20.732Z"),
         ("started_at", "2026-11-23T10:00:20.736Z"),
@@ -100,10 +110,16 @@ async fn the_contracts_example_as_other_programs_see_it() {
     ] {
         assert_eq!(s.query(&format!("select {column} from results")).await, value);
     }
-    assert_eq!(
-        s.query("select typeof(due_at) || typeof(status) || typeof(lag_us) from results").await,
-        "textintegerinteger"
-    );
+    let types = match &s.place {
+        Place::File(..) => {
+            ("select typeof(due_at) || typeof(status) || typeof(lag_us) from results", "textintegerinteger")
+        }
+        Place::Database(_) => (
+            "select pg_typeof(due_at)::text || pg_typeof(status)::text || pg_typeof(tls_not_after)::text from results",
+            "timestamp with time zoneintegertimestamp with time zone",
+        ),
+    };
+    assert_eq!(s.query(types.0).await, types.1);
 }
 
 #[tokio::test]
@@ -112,7 +128,7 @@ async fn late_has_no_start_and_no_times() {
     let late = r#"{"v":1,"target":"t","location":"home","due_at":"2026-11-23T10:00:20.732Z","verdict":"unknown","reason":"late","attempts":0}"#;
     s.follow("log", &[late.to_owned()]).await;
     let Content::Result(written) = bus::record::decode(late.as_bytes(), KEEP.now) else { panic!() };
-    assert_eq!(rows(&mut another_program(&s.path).await).await, [*written]);
+    assert_eq!(rows(&s.place).await, [*written]);
 }
 
 fn any_text() -> impl Strategy<Value = Option<String>> {
@@ -174,7 +190,7 @@ proptest! {
             let mut s = stage().await;
             let written = s.store.write(&batch_of(0, records.clone()), &keep).await.unwrap();
             assert!(matches!(written, Written::Committed(counts) if counts.stored == records.len() as u64));
-            rows(&mut another_program(&s.path).await).await
+            rows(&s.place).await
         });
         prop_assert_eq!(shown, records);
     }

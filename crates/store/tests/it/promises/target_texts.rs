@@ -1,6 +1,7 @@
 //! A target's name, group and URL are those of its latest result, in whatever order results come.
 
-use crate::stage::{Stage, line, stage};
+use super::stage;
+use crate::stage::{Stage, line};
 
 fn named(name: &str, second: i64) -> String {
     line(1, second, "").replace("\"T 1\"", &format!("\"{name}\",\"group\":\"{name}s\""))

@@ -1,10 +1,10 @@
 //! Whatever is repeated, given up or raced: each result is stored once, and the first record of it stands.
 
-use crate::stage::{KEEP, T0, another_program, batch, line, source, stage, stage_of};
+use super::stage;
+use crate::stage::{T0, batch, line, source};
 use model::UnixMs;
-use sqlx::raw_sql;
 use std::time::Duration;
-use store::{Cause, Class, Counts, Keep, Written};
+use store::{Counts, Keep, Written};
 
 #[tokio::test]
 async fn a_repeated_batch_is_behind_and_changes_nothing() {
@@ -125,33 +125,4 @@ async fn a_write_that_is_given_up_anywhere_leaves_nothing_and_can_be_repeated() 
     assert!(given_up > 5, "only {given_up} were given up");
     assert_eq!(s.query("select count(*) from results").await, (60 * 300).to_string());
     assert_eq!(s.query("select count(distinct target) from results").await, (60 * 300).to_string());
-}
-
-#[tokio::test]
-async fn numbers_that_a_failed_write_gave_out_are_forgotten() {
-    let mut s = stage_of(Some(45)).await;
-    let many: Vec<_> = (0..4000).map(|n| line(n, 0, "")).collect();
-    let e = s.write(&batch("log", 0, &many)).await.unwrap_err();
-    assert_eq!((e.cause(), e.class()), (Cause::Full, Class::Transient), "{e}");
-    assert_eq!(s.store.next_offset(&source("log")).await.unwrap(), None);
-    // Other targets get the numbers that were given out in vain.
-    let few = [line(9001, 0, ""), line(3, 30, ""), line(9002, 0, ""), line(2, 30, "")];
-    assert!(matches!(s.write(&batch("log", 0, &few)).await.unwrap(), Written::Committed(_)));
-    assert_eq!(s.query("select target from results order by target").await, "t2\nt3\nt9001\nt9002");
-    assert_eq!(s.query("select url from results where target = 't3'").await, "http://t3.example/");
-}
-
-#[tokio::test]
-async fn a_file_that_another_program_has_locked_is_written_later() {
-    let mut s = stage().await;
-    s.follow("log", &[line(1, 0, "")]).await;
-    let mut theirs = another_program(&s.path).await;
-    raw_sql("begin immediate").execute(&mut theirs).await.unwrap();
-    let batch = batch("log", 1, &[line(1, 30, "")]);
-    let e = s.write(&batch).await.unwrap_err();
-    assert_eq!((e.cause(), e.class()), (Cause::Locked, Class::Transient), "{e}");
-    assert!(e.to_string().contains("lapwing.db"), "{e}");
-    raw_sql("rollback").execute(&mut theirs).await.unwrap();
-    assert!(matches!(s.store.write(&batch, &KEEP).await.unwrap(), Written::Committed(_)));
-    assert_eq!(s.query("select count(*) from results").await, "2");
 }

@@ -1,6 +1,6 @@
 //! The file is an ordinary one: other programs read it while it is written.
 
-use crate::stage::{line, stage};
+use crate::stage::{Kind, Place, Stage, line};
 use sqlx::{ConnectOptions, Row as _, sqlite::SqliteConnectOptions};
 use std::time::Duration;
 use store::{OpenError, Settings, Store};
@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn readers_see_whole_batches_while_the_store_writes() {
-    let mut s = stage().await;
+    let mut s = Stage::new(Kind::Sqlite).await;
+    let Place::File(path, _) = &s.place else { panic!() };
+    let path = path.clone();
     s.follow("log", &[line(0, 0, "")]).await;
-    let path = s.path.clone();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let reader = tokio::spawn(async move {
@@ -35,9 +36,11 @@ async fn readers_see_whole_batches_while_the_store_writes() {
 
 #[tokio::test]
 async fn a_backup_by_another_program_is_whole() {
-    let mut s = stage().await;
+    let mut s = Stage::new(Kind::Sqlite).await;
+    let Place::File(path, _) = &s.place else { panic!() };
+    let path = path.clone();
     s.follow("log", &(0..500).map(|n| line(n, 0, "")).collect::<Vec<_>>()).await;
-    let copy = s.path.with_file_name("copy.db");
+    let copy = path.with_file_name("copy.db");
     s.query(&format!("vacuum into '{}'", copy.display())).await;
     let mut copied = crate::stage::another_program(&copy).await;
     let row = sqlx::query("select count(*) from results").fetch_one(&mut copied).await.unwrap();

@@ -1,0 +1,5 @@
+//! What is promised of the embedded store alone.
+
+mod migration;
+mod others;
+mod trouble;
