@@ -49,7 +49,7 @@ fn the_flags_of_a_bare_url_ask_and_expect_as_told() {
     check("/gone", &[], ["down", "status"]);
     check("/gone", &["--status", "404"], ["up", "-"]);
     check("/gone", &["--status", "200-299", "--status", "400-499"], ["up", "-"]);
-    check("/silent", &["--timeout", "300ms"], ["down", "timeout"]);
+    check("/silent", &["--timeout", "1500ms"], ["down", "timeout"]);
     check("/", &["--method", "HEAD", "--header", "X-One: 1", "--header", "x-two: 2"], ["up", "-"]);
     let asked = site.requests().pop().unwrap();
     assert_eq!((asked.method.as_str(), asked.header("x-one"), asked.header("x-two")), ("HEAD", Some("1"), Some("2")));

@@ -21,7 +21,7 @@ fn shows(output: &Output, texts: &[&str]) {
 fn the_report_of_a_site_shows_what_came_each_phase_and_each_expectation() {
     let site = Site::routes([
         ("/old", vec![redirect(301, "/new")]),
-        ("/new", vec![pause(300), resp_with(200, &[("content-type", "text/html")], "welcome")]),
+        ("/new", vec![pause(900), resp_with(200, &[("content-type", "text/html")], "welcome")]),
     ]);
     let program = program();
     program.write(
