@@ -2,7 +2,7 @@
 //!
 //! `services exec -- COMMAND…` starts what the environment does not name yet, runs the command with both variables set, ends what it
 //! started, however the command ends, and returns the command's exit code. `services up` serves until it is told to stop, over
-//! data that stay in `target/services/dev`.
+//! data that stay in the folder, `target/services/dev` if it is not given.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use testkit::{KAFKA_VARIABLE, Kafka, Lasting, POSTGRES_VARIABLE, Postgres, Servi
 use tokio::process::Command;
 use tokio::signal::unix::{self, SignalKind};
 
-const USAGE: &str = "usage: services exec -- COMMAND [ARGUMENT…] | services up";
+const USAGE: &str = "usage: services exec -- COMMAND [ARGUMENT…] | services up [FOLDER]";
 
 /// After this long an interrupted command is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -29,7 +29,8 @@ async fn main() {
     let rest: Vec<_> = arguments.collect();
     let done = match (command.to_str(), rest.as_slice()) {
         (Some("exec"), [dashes, program, arguments @ ..]) if dashes == "--" => exec(program, arguments).await,
-        (Some("up"), []) => up().await,
+        (Some("up"), []) => up(Lasting::dev()).await,
+        (Some("up"), [folder]) => up(Lasting::open(folder.as_ref())).await,
         _ => Err(USAGE.into()),
     };
     let code = done.unwrap_or_else(|error| {
@@ -97,9 +98,9 @@ fn named(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-async fn up() -> Result<i32, Box<dyn Error>> {
+async fn up(folder: Result<Lasting, ServiceError>) -> Result<i32, Box<dyn Error>> {
     let mut signals = Signals::new()?;
-    let folder = Lasting::open()?;
+    let folder = folder?;
     say("starting PostgreSQL and Kafka; the first time takes half a minute");
     let ports = PORTS.map(|port| if in_use(port) { testkit::free_port() } else { port });
     let started = async {

@@ -48,10 +48,14 @@ impl Folder {
     /// `user` can write into it. When `target/services` can't be reached by that user, since a home above it is closed, it is a
     /// folder among the system's temporary ones.
     pub(crate) fn new(user: Option<&User>) -> Result<Self, ServiceError> {
-        let root = root()?;
+        Self::under(&root()?, user)
+    }
+
+    fn under(root: &Path, user: Option<&User>) -> Result<Self, ServiceError> {
+        // A folder that is not locked yet must not be swept away by somebody else.
         let _one_at_a_time = lock(&root.join("lock"))?;
-        sweep(&root);
-        let folder = Self::within(&root, user)?;
+        sweep(root);
+        let folder = Self::within(root, user)?;
         match user {
             Some(user) if !user.can_write(folder.path()) => Self::within(&std::env::temp_dir(), Some(user)),
             _ => Ok(folder),
@@ -88,7 +92,7 @@ fn sweep(root: &Path) {
     }
 }
 
-/// The folder of `make services`, whose content stays: `target/services/dev`. One process has it at a time.
+/// A folder whose content stays. One process has it at a time.
 #[derive(Debug)]
 pub struct Lasting {
     path: PathBuf,
@@ -96,12 +100,20 @@ pub struct Lasting {
 }
 
 impl Lasting {
+    /// The folder of `make services`: `target/services/dev`.
+    ///
     /// # Errors
     /// When another process has it.
-    pub fn open() -> Result<Self, ServiceError> {
-        let path = root()?.join("dev");
-        let made = std::fs::create_dir_all(&path).and_then(|()| File::create(path.join("lock")));
-        let lock = made.map_err(ServiceError::io(format!("make the folder {path:?}")))?;
+    pub fn dev() -> Result<Self, ServiceError> {
+        Self::open(&root()?.join("dev"))
+    }
+
+    /// # Errors
+    /// When another process has it.
+    pub fn open(path: &Path) -> Result<Self, ServiceError> {
+        let made = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
+        let path = made.map_err(ServiceError::io(format!("make the folder {path:?}")))?;
+        let lock = File::create(path.join("lock")).map_err(ServiceError::io(format!("lock {path:?}")))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(ServiceError::InUse { folder: path }),
@@ -171,5 +183,44 @@ impl User {
         let mut command = Command::new("setpriv");
         command.args(self.setpriv()).args(["test", "-w"]).arg(folder);
         tried(command).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() {
+        let root = TempDir::new().unwrap();
+        let left = root.path().join("run-left");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("lock"), "").unwrap();
+        let other = root.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        let first = Folder::under(root.path(), None).unwrap();
+        let second = Folder::under(root.path(), None).unwrap();
+        assert!(!left.exists() && other.exists());
+        assert!(first.path().exists() && second.path().exists());
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists() && second.path().exists());
+    }
+
+    #[test]
+    fn a_user_who_can_not_get_there_gets_a_folder_elsewhere() {
+        // Closed to all but its owner, as the homes above a checkout may be.
+        let root = TempDir::new().unwrap();
+        let user = User::unprivileged().unwrap();
+        let folder = Folder::under(root.path(), user.as_ref()).unwrap();
+        assert_eq!(folder.path().starts_with(root.path()), user.is_none());
+        assert!(user.is_none_or(|user| user.can_write(folder.path())));
+    }
+
+    #[test]
+    fn accounts_are_read() {
+        let user = User::parse("postgres:x:103:112:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash").unwrap();
+        assert_eq!((user.name.as_str(), user.uid, user.gid), ("postgres", 103, 112));
+        assert!(User::parse("").is_none());
     }
 }

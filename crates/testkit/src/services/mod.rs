@@ -60,3 +60,24 @@ fn shared(variable: &str, what: &str) -> String {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_fails_the_test_and_says_what_to_do() {
+        let panic =
+            std::panic::catch_unwind(|| shared("LAPWING_TEST_OF_NOTHING", "a thing")).expect_err("it is not set");
+        let text = panic.downcast::<String>().map_or_else(|_| String::new(), |text| *text);
+        assert!(text.contains("LAPWING_TEST_OF_NOTHING") && text.contains("`make test`"), "{text}");
+    }
+
+    #[test]
+    fn unique_names_differ_and_may_name_a_topic() {
+        let (a, b) = (unique("name"), unique("name"));
+        assert_ne!(a, b);
+        assert!(a.starts_with("name-") && a.len() < 60, "{a}");
+        assert!(a.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{a}");
+    }
+}

@@ -6,6 +6,8 @@ mod pki;
 mod ports;
 mod program;
 mod requests;
+#[cfg(test)]
+mod services;
 mod steps;
 mod tls;
 mod wait;
