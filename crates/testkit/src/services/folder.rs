@@ -189,6 +189,7 @@ impl User {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() {
@@ -211,6 +212,7 @@ mod tests {
     fn a_user_who_can_not_get_there_gets_a_folder_elsewhere() {
         // Closed to all but its owner, as the homes above a checkout may be.
         let root = TempDir::new().unwrap();
+        std::fs::set_permissions(root.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let user = User::unprivileged().unwrap();
         let folder = Folder::under(root.path(), user.as_ref()).unwrap();
         assert_eq!(folder.path().starts_with(root.path()), user.is_none());

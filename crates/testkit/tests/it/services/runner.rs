@@ -10,9 +10,7 @@ use testkit::{Program, Running, Signal, until};
 const TELL: &str = "echo \"$LAPWING_TEST_POSTGRES $LAPWING_TEST_KAFKA\"; ";
 
 fn services() -> Program {
-    let home = std::env::var_os("HOME").unwrap_or_default();
-    // Maven keeps there what it has downloaded.
-    Program::new(env!("CARGO_BIN_EXE_services")).env("HOME", home)
+    Program::new(env!("CARGO_BIN_EXE_services"))
 }
 
 /// Kafka is named, so only PostgreSQL is started.
