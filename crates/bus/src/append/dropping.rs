@@ -9,6 +9,9 @@ use std::{
 /// At the limit some commits drop and some don't: it is over when none has dropped for so long.
 const CALM: Duration = Duration::from_secs(10);
 
+/// For so long after the last one that was dropped it is a trouble still.
+const SHOWN: Duration = Duration::from_secs(3);
+
 /// One way to lose results.
 #[derive(Debug)]
 pub(super) struct Dropping {
@@ -47,8 +50,8 @@ impl Dropping {
         }
     }
 
-    /// For `/readyz`, while it lasts.
+    /// For `/readyz`, which tells of the end sooner than the log.
     pub fn trouble(&self) -> Option<Arc<str>> {
-        self.lasting.is_there().then(|| self.what.into())
+        self.last.filter(|last| last.elapsed() < SHOWN).map(|_| self.what.into())
     }
 }

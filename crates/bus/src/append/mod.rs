@@ -113,8 +113,10 @@ impl Appender {
                 self.commit().await;
             }
             Err(_idle) => {
-                if let Err(e) = self.tail.sweep().await {
-                    self.say_unwritable(&e);
+                match self.tail.sweep().await {
+                    // What could not be deleted before was deleted now.
+                    Ok(()) => self.say_writable(),
+                    Err(e) => self.say_unwritable(&e),
                 }
                 self.say_calm();
             }
@@ -162,13 +164,17 @@ impl Appender {
     }
 
     fn say_written(&mut self, appended: &Appended) {
-        if let Some(Say::Over(lasted)) = self.unwritable.gone(Instant::now()) {
-            tracing::info!(?lasted, "the queue can be written again");
-        }
+        self.say_writable();
         if appended.dropped > 0 {
             self.queue_full.dropped(appended.dropped);
         }
         self.say_calm();
+    }
+
+    fn say_writable(&mut self) {
+        if let Some(Say::Over(lasted)) = self.unwritable.gone(Instant::now()) {
+            tracing::info!(?lasted, "the queue can be written again");
+        }
     }
 
     fn say_calm(&mut self) {

@@ -21,7 +21,7 @@ struct Running {
     gauge: Gauge,
     give_up: CancellationToken,
     stage: JoinHandle<usize>,
-    _reader: bus::queue::Reader,
+    reader: bus::queue::Reader,
 }
 
 async fn running(limits: Limits, max_pages: Option<u32>) -> Running {
@@ -32,7 +32,7 @@ async fn running(limits: Limits, max_pages: Option<u32>) -> Running {
     let (entrance, stage) = appender(tail, limits);
     let give_up = CancellationToken::new();
     let stage = tokio::spawn(stage.run(give_up.clone()));
-    Running { _folder: folder, path, entrance, gauge, give_up, stage, _reader: reader }
+    Running { _folder: folder, path, entrance, gauge, give_up, stage, reader }
 }
 
 impl Running {
@@ -70,6 +70,21 @@ async fn the_first_record_is_committed_at_once_and_those_that_follow_together() 
     }
     r.wait_until(|stats| stats.results == 500).await;
     assert_eq!(commits(&r.path).await, 2);
+}
+
+#[tokio::test]
+async fn an_idle_queue_that_can_be_written_again_says_so_without_a_further_result() {
+    let r = running(Limits::default(), None).await;
+    r.entrance.push(record(0));
+    r.wait_until(|stats| stats.results == 1).await;
+    let mut theirs = SqliteConnection::connect(r.path.to_str().unwrap()).await.unwrap();
+    raw_sql("begin immediate").execute(&mut theirs).await.unwrap();
+    r.reader.release(1);
+    r.wait_until(|stats| stats.trouble.is_some()).await;
+    raw_sql("rollback").execute(&mut theirs).await.unwrap();
+    r.wait_until(|stats| stats.trouble.is_none()).await;
+    r.give_up.cancel();
+    assert_eq!(r.stage.await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -137,7 +152,7 @@ async fn an_idle_stage_deletes_what_is_stored() {
     let r = running(Limits::default(), None).await;
     r.entrance.push(record(0));
     r.wait_until(|stats| stats.results == 1).await;
-    r._reader.release(1);
+    r.reader.release(1);
     for _ in 0..2000 {
         if commits(&r.path).await == 0 {
             return;
