@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// Keys of the whole config.
-const OF_CONFIG: &[(&[&str], Used)] =
-    &[(&["store"], |n| n.as_text().is_some_and(|t| t.starts_with("postgres"))), (&["probe", "online_check"], any_item)];
+const OF_CONFIG: &[(&[&str], Used)] = &[(&["probe", "online_check"], any_item)];
 
 /// Keys of a target, and so of `defaults`.
 const OF_TARGET: &[(&[&str], Used)] = &[
