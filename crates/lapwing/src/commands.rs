@@ -3,18 +3,19 @@
 use crate::{
     cli::{Cli, InitArgs, Shared},
     exit::{self, Exit},
+    opening,
     reload::Source,
     stop,
 };
 use anyhow::Context;
 use clap::CommandFactory;
-use config::{Environment, StoreSetting};
+use config::Environment;
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write},
     process::ExitCode,
 };
-use store::{Settings, Store};
+use store::Settings;
 
 type Done = Result<ExitCode, Exit>;
 
@@ -56,18 +57,15 @@ pub fn config_init(shared: &Shared, args: &InitArgs) -> Done {
 
 pub fn db_migrate(shared: &Shared) -> Done {
     let config = Source::of(shared).load().map_err(Exit::usage)?;
-    let StoreSetting::Sqlite(path) = &config.store else {
-        return Err(Exit::usage("store: only sqlite: is supported yet by this version of Lapwing"));
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
         let stop = stop::on_signal()?;
-        let store = Store::open_sqlite(path, Settings::default(), &stop.asked)
-            .await
-            .map_err(|e| Exit::failure(format!("lapwing: {e}")))?;
+        let Some(store) = opening::open_store(&config.store, Settings::default(), &stop.asked).await? else {
+            return Err(Exit::failure("lapwing: stopped before the database was open"));
+        };
         store.close().await;
-        exit::print(&format!("{}: up to date\n", path.display()))
+        exit::print(&format!("{}: up to date\n", opening::shown(&config.store)))
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -67,7 +67,7 @@ fn beyond_max_size_the_oldest_results_go_counted_and_said_loudly() {
     assert!(line.contains("ERROR") && line.contains("queue.max_size"), "{line}");
     assert_eq!(lines(&running, "oldest results are dropped"), 1, "at most once in 10 s");
     drop(locked);
-    until("the queue is empty again", LIMIT, || lapwing.metric("lapwing_queue_results") <= 20.0);
+    wait_until_ready_again(&lapwing);
     let output = stop(running);
     assert_eq!(output.code, 0, "{output}");
     let numbers = "select next, dropped from queue";
