@@ -17,7 +17,7 @@ run: setup ## Watch what lapwing.sample.yaml names, in one process; data under t
 	LAPWING_DATA_DIR=$(CURDIR)/target/run $(CARGO) run --release --locked -p lapwing -- run -c lapwing.sample.yaml $(ARGS)
 
 services: setup-services ## Serve PostgreSQL and Kafka on loopback for development, until Ctrl-C; the data stay
-	@exec $(CARGO) run --quiet --locked -p testkit --bin services -- up
+	@exec $(CARGO) run --locked -p testkit --bin services -- up
 
 # Compiled first: the services run no longer than the tests do. `exec` lets a signal to make reach the runner, which ends them.
 test: setup-services ## Run every test, on real PostgreSQL and Kafka (or those of LAPWING_TEST_POSTGRES and LAPWING_TEST_KAFKA)

@@ -15,20 +15,24 @@ const TEMPORARY: &str = "run-";
 
 /// `target/services` of the workspace.
 pub(crate) fn root() -> Result<PathBuf, ServiceError> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies in crates/");
-    let root = workspace.join("target/services");
+    let root = workspace().join("target/services");
     std::fs::create_dir_all(&root).map_err(ServiceError::io(format!("make the folder {root:?}")))?;
     Ok(root)
 }
 
 /// A file of `scripts/`.
 pub(crate) fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("the crate lies in crates/")
-        .join("scripts")
-        .join(name)
+    workspace().join("scripts").join(name)
+}
+
+/// The one that this program is run in. The one that it was compiled in comes last: a build folder that several checkouts share,
+/// or a cache of one, leaves what another of them compiled.
+fn workspace() -> PathBuf {
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let starts = [crate_folder, std::env::current_dir().ok(), Some(env!("CARGO_MANIFEST_DIR").into())];
+    let mut folders = starts.iter().flatten().flat_map(|start| start.ancestors());
+    let found = folders.find(|folder| folder.join("scripts/kafka.sha256").exists());
+    found.map_or_else(|| ".".into(), Path::to_owned)
 }
 
 /// An exclusive lock, for as long as the file is held; waits for it.

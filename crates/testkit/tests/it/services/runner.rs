@@ -10,7 +10,8 @@ use testkit::{Program, Running, Signal, until};
 const TELL: &str = "echo \"$LAPWING_TEST_POSTGRES $LAPWING_TEST_KAFKA\"; ";
 
 fn services() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_services"))
+    let workspace = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    Program::new(env!("CARGO_BIN_EXE_services")).env("CARGO_MANIFEST_DIR", workspace)
 }
 
 /// Kafka is named, so only PostgreSQL is started.
