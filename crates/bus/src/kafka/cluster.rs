@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to reach Kafka at start, and between two looks for a topic that was just made.
 const AGAIN: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(100);
+/// How long what was said meanwhile is listened to.
+const HEARING: Duration = Duration::from_millis(10);
 /// A dead letter is a record with headers that say why: so much larger than the record at most.
 const ROOM_FOR_HEADERS: i64 = 64 << 10;
 
@@ -106,8 +108,8 @@ impl Cluster {
 
     fn describe_topic(&self, topic: &str) -> Result<Option<Described>, Error> {
         let described = native::describe(self.client.client(), topic, PATIENCE);
-        // What the connections had to say meanwhile.
-        while self.client.poll(Duration::ZERO).is_some() {}
+        // What the connections had to say meanwhile. (A poll without a timeout ends at the first line of log.)
+        while self.client.poll(HEARING).is_some() {}
         described.map_err(|(code, why)| match self.reach.refusal() {
             Some(why) => Error::systemic(format!("talk to Kafka at {}", self.setting.brokers.join(", ")), why),
             None => Error::new(format!("describe topic {topic}"), super::error::class_of(code), why),

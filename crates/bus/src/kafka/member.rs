@@ -62,6 +62,8 @@ pub(super) enum Event {
 
 /// The longest rest between two polls.
 const POLL: Duration = Duration::from_millis(100);
+/// How long the group is listened to in each round. (A poll without a timeout ends at the first line of log.)
+const HEARING: Duration = Duration::from_millis(1);
 /// Between two commits of offsets to Kafka.
 const COMMIT: Duration = Duration::from_secs(1);
 /// Before a partition that failed is offered again, and before a consumer that failed at once is made again.
@@ -146,7 +148,7 @@ impl Member {
         let consumer = Arc::clone(&group.consumer);
         let mut fatal = None;
         // Nothing is read here: every partition has a queue of its own before it is assigned.
-        while let Some(polled) = consumer.poll(Duration::ZERO) {
+        while let Some(polled) = consumer.poll(HEARING) {
             match polled {
                 Ok(message) => self.fail_part(message.partition(), "a record came on the wrong queue"),
                 Err(KafkaError::MessageConsumptionFatal(code)) => fatal = Some(code.to_string()),

@@ -134,13 +134,15 @@ impl Relay {
     }
 
     async fn relay(&mut self, no_more: &CancellationToken) -> Result<(), Error> {
-        let Some((cluster, _)) = Cluster::open(&self.setting, &self.reach, no_more).await? else {
-            tracing::info!("stopped before Kafka was reached; results wait in the queue for the next start");
-            return Ok(());
+        self.next = self.resume().await;
+        let (setting, reach, never) = (self.setting.clone(), self.reach.clone(), CancellationToken::new());
+        let opened = tokio::select! {
+            opened = Cluster::open(&setting, &reach, &never) => opened?,
+            () = self.nothing_to_do(no_more) => None,
         };
+        let Some((cluster, _)) = opened else { return Ok(()) };
         let watching = tokio::spawn(watch(Arc::clone(&cluster), self.gauge.clone(), self.reach.clone()));
         let _watching = AbortOnDrop(watching);
-        self.next = self.resume().await;
         let mut pause = RETRY;
         loop {
             self.take_off()?;
@@ -165,6 +167,14 @@ impl Relay {
                 Ok(next) => return next,
                 Err(error) => unreadable(&error, &mut trouble).await,
             }
+        }
+    }
+
+    /// Waits until nothing more can come, and ends only if nothing is there.
+    async fn nothing_to_do(&mut self, no_more: &CancellationToken) {
+        no_more.cancelled().await;
+        while !matches!(self.reader.read_raw_rest(self.next, self.next, &MOST).await, Ok(None)) {
+            sleep(LONGEST_RETRY).await;
         }
     }
 

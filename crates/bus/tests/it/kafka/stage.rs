@@ -127,7 +127,8 @@ pub fn all_of(setting: &KafkaSetting, topic: &str) -> Vec<OnWire> {
         consumer.assign(&list).unwrap();
         let mut next = first;
         while next < end {
-            let message = consumer.poll(LIMIT).unwrap().unwrap();
+            let Some(message) = consumer.poll(LIMIT) else { continue };
+            let message = message.unwrap();
             next = message.offset() + 1;
             records.push(OnWire {
                 partition,

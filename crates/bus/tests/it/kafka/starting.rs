@@ -63,6 +63,7 @@ async fn a_broker_that_is_not_there_is_waited_for_and_a_stop_is_a_clean_one() {
     let relayed = relayed_with(&setting_at(&nowhere), &results(0..1, 1)).await;
     eventually("it is said", LIMIT, async || relayed.reach.trouble().is_some()).await;
     relayed.no_more.cancel();
+    relayed.give_up.cancel();
     timeout(Duration::from_secs(10), relayed.running).await.unwrap().unwrap().unwrap();
     assert_eq!(relayed.queue.stats().results, 1);
 }
