@@ -24,9 +24,9 @@ pub struct Cost {
 
 /// `lapwing run` with so many targets of one second each, queue and store included.
 pub fn run(bin: &Path, url: &str, targets: usize, stretch: Duration) -> anyhow::Result<Cost> {
-    let program = Program::new(&bin.display().to_string());
+    let program = Program::new(bin.display().to_string());
     let port = testkit::free_port();
-    program.write("lapwing.yaml", &config(url, targets, port));
+    program.write("lapwing.yaml", config(url, targets, port));
     let mut running = program.spawn(&["run", "-q"]);
     let metrics = format!("http://127.0.0.1:{port}/metrics");
     wait(&metrics, Duration::from_secs(30), |text| {
@@ -55,11 +55,11 @@ pub fn large_body(bin: &Path, bytes: usize) -> anyhow::Result<u64> {
     let tail = "Copyright 2026 Lapwing";
     let length = (bytes + tail.len()).to_string();
     let site = Site::serve([head(200, &[("content-length", length.as_str())]), fill(bytes as u64), send(tail)]);
-    let program = Program::new(&bin.display().to_string());
+    let program = Program::new(bin.display().to_string());
     let url = site.url("/");
     program.write(
         "lapwing.yaml",
-        &format!("targets:\n  - url: {url}\n    id: large\n    interval: 1h\n    timeout: 5m\n    request: {{max_body: 2000MiB}}\n    expect: {{body: '{PATTERN}$'}}\n"),
+        format!("targets:\n  - url: {url}\n    id: large\n    interval: 1h\n    timeout: 5m\n    request: {{max_body: 2000MiB}}\n    expect: {{body: '{PATTERN}$'}}\n"),
     );
     let mut running = program.spawn(&["check", "--json"]);
     let mut peak = 0;
