@@ -12,7 +12,7 @@ async fn results_are_rows_of_a_postgres_database_and_a_restart_goes_on_where_it_
     let (program, port) = (Program::new(env!("CARGO_BIN_EXE_lapwing")), free_port());
     program.write(
         "lapwing.yaml",
-        &format!(
+        format!(
             "store: \"{}\"\nweb: {{listen: \"127.0.0.1:{port}\"}}\ntargets: [{{url: \"{}\", id: page, interval: 1s}}]\n",
             database.url(),
             site.url("/")
@@ -44,7 +44,7 @@ async fn a_wrong_password_is_the_end_and_is_not_shown() {
     let program = Program::new(env!("CARGO_BIN_EXE_lapwing"));
     program.write(
         "lapwing.yaml",
-        &format!("store: \"{url}\"\nweb: {{listen: \"127.0.0.1:{}\"}}\ntargets: []\n", free_port()),
+        format!("store: \"{url}\"\nweb: {{listen: \"127.0.0.1:{}\"}}\ntargets: []\n", free_port()),
     );
     let out = program.run(&["run"]);
     assert_eq!(out.code, 3, "{out}");
