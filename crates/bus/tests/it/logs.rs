@@ -26,7 +26,7 @@ struct Stage {
 
 enum Place {
     Queue { _folder: TempDir, path: PathBuf, open: Option<(Tail, Gauge)> },
-    Kafka(Box<KafkaSetting>),
+    Kafka(KafkaSetting),
 }
 
 impl Stage {
@@ -35,7 +35,7 @@ impl Stage {
         let path = folder.path().join("queue.db");
         let queue = Place::Queue { _folder: folder, path, open: None };
         let mut stages =
-            [queue, Place::Kafka(Box::new(stage::setting()))].map(|place| Self { place, log: None, records });
+            [queue, Place::Kafka(stage::setting())].map(|place| Self { place, log: None, records });
         for stage in &mut stages {
             stage.open().await;
         }
