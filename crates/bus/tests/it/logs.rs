@@ -34,8 +34,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queue.db");
         let queue = Place::Queue { _folder: folder, path, open: None };
-        let mut stages =
-            [queue, Place::Kafka(stage::setting())].map(|place| Self { place, log: None, records });
+        let mut stages = [queue, Place::Kafka(stage::setting())].map(|place| Self { place, log: None, records });
         for stage in &mut stages {
             stage.open().await;
         }
