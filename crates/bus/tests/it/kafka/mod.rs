@@ -5,6 +5,5 @@ mod group;
 mod outages;
 mod records;
 mod relay;
-mod starting;
 
 pub mod stage;
