@@ -3,6 +3,7 @@
 
 use super::{
     error::Error,
+    hello::{speaks_plain_text, speaks_tls},
     native::{self, Described},
     reach::Reach,
     settings,
@@ -110,9 +111,22 @@ impl Cluster {
         let described = native::describe(self.client.client(), topic, PATIENCE);
         // What the connections had to say meanwhile. (A poll without a timeout ends at the first line of log.)
         while self.client.poll(HEARING).is_some() {}
-        described.map_err(|(code, why)| match self.reach.refusal() {
+        described.map_err(|(code, why)| match self.refusal() {
             Some(why) => Error::systemic(format!("talk to Kafka at {}", self.setting.brokers.join(", ")), why),
             None => Error::new(format!("describe topic {topic}"), super::error::class_of(code), why),
+        })
+    }
+
+    /// Why nobody answers, when waiting does not mend it.
+    fn refusal(&self) -> Option<String> {
+        self.reach.refusal().or_else(|| {
+            self.reach.silent().into_iter().find_map(|(address, over_tls)| match over_tls {
+                false if speaks_tls(&address) => Some(format!("{address} speaks TLS, and we do not (set kafka.tls)")),
+                true if speaks_plain_text(&address) => Some(format!(
+                    "{address} speaks plain text, and we speak TLS (take kafka.tls out, or name another port)"
+                )),
+                _ => None,
+            })
         })
     }
 

@@ -7,6 +7,7 @@ mod cluster;
 mod consumer;
 mod error;
 mod group;
+mod hello;
 mod member;
 mod native;
 mod part;

@@ -74,6 +74,17 @@ impl Reach {
         self.state().heard.values().find(|heard| heard.refused).map(|heard| heard.said.clone())
     }
 
+    /// Addresses that took a connection and closed it before they said a word, and whether we spoke TLS there.
+    pub(super) fn silent(&self) -> Vec<(String, bool)> {
+        let state = self.state();
+        let silent = state.heard.iter().filter(|(_, heard)| is_silence(&heard.said));
+        let address = |name: &str| {
+            let (scheme, rest) = name.split_once("://").unwrap_or(("", name));
+            Some((rest.rsplit_once('/')?.0.to_owned(), scheme.ends_with("ssl")))
+        };
+        silent.filter_map(|(name, _)| address(name)).collect()
+    }
+
     pub(crate) fn set_stalled(&self, why: Option<Arc<str>>) {
         self.state().stalled = why;
     }
@@ -84,11 +95,9 @@ impl Reach {
             return;
         }
         let connection = said.split_once(": ").map_or(said, |(name, _)| name);
-        // librdkafka's guess; a broker that has just gone looks the same until it is tried again.
-        let plain_text = said.contains("SSL listener?");
-        let refused = plain_text || class_of(code) == Class::Systemic;
-        let said =
-            if plain_text { format!("{said} (set kafka.tls if the broker speaks TLS there)") } else { said.to_owned() };
+        let advice = advice(said);
+        let refused = advice.is_some() || !is_silence(said) && (class_of(code) == Class::Systemic || is_alert(said));
+        let said = said.to_owned() + advice.unwrap_or_default();
         self.state().heard.insert(connection.to_owned(), Heard { refused, said });
     }
 
@@ -98,10 +107,34 @@ impl Reach {
     }
 }
 
+/// What it may mean that a broker closes the connection as soon as it hears us. One that has just gone looks the same, until it
+/// is tried again.
+fn advice(said: &str) -> Option<&'static str> {
+    let after_ms = || said.rsplit_once("(after ")?.1.split_once("ms in state UP")?.0.parse::<u32>().ok();
+    let is_unknown = !said.starts_with("sasl") && said.contains("Disconnected");
+    (is_unknown && after_ms().is_some_and(|ms| ms < 1000))
+        .then_some(" (set kafka.sasl if the broker wants to know who we are)")
+}
+
+/// The connection was closed before anything was said: by somebody who speaks something else, or who has nothing to say now.
+fn is_silence(said: &str) -> bool {
+    said.contains("Disconnected") && (said.contains("state APIVERSION_QUERY") || said.contains("state SSL_HANDSHAKE"))
+}
+
+/// The broker ended TLS with a reason: it does not take our certificate, or wants one.
+fn is_alert(said: &str) -> bool {
+    said.contains("SSL routines") && said.contains("alert")
+}
+
 impl ClientContext for Reach {
-    /// What matters comes as an error as well, and is said once.
+    /// What matters comes as an error as well, and is said once, but for the guesses.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", ?level, facility, message, "librdkafka says");
+        // `[thrd:...]: b:1/bootstrap: Disconnected: ...`; what is worse than that comes as an error.
+        let said = message.strip_prefix('[').and_then(|m| m.split_once("]: ")).map_or(message, |(_, said)| said);
+        if facility == "FAIL" && said.contains("Disconnected") {
+            self.hear(Code::BrokerTransportFailure, said);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -146,17 +179,45 @@ mod tests {
         assert_eq!(reach.refusal(), None);
     }
 
+    fn log(reach: &Reach, said: &str) {
+        reach.log(RDKafkaLogLevel::Info, "FAIL", &format!("[thrd:b:1/bootstrap]: b:1/bootstrap: {said}"));
+    }
+
     #[test]
-    fn a_broker_that_goes_while_it_is_greeted_is_no_refusal() {
+    fn a_broker_that_closes_what_it_hears_may_want_to_know_who_we_are() {
+        let reach = Reach::default();
+        log(&reach, "Disconnected: connection closed by peer (after 90000ms in state UP)");
+        assert_eq!(reach.refusal(), None);
+        log(&reach, "Disconnected: connection closed by peer (after 2ms in state UP, 1 identical error(s) suppressed)");
+        assert!(reach.refusal().expect("one").contains("set kafka.sasl"));
+        // It was only going.
+        reach.hear(Code::BrokerTransportFailure, "b:1/bootstrap: Connection refused");
+        assert_eq!(reach.refusal(), None);
+    }
+
+    #[test]
+    fn a_broker_that_closes_before_it_says_a_word_may_speak_something_else() {
+        let reach = Reach::default();
+        log(
+            &reach,
+            "Disconnected: connection closed by peer: receive 0 after POLLIN (after 2ms in state APIVERSION_QUERY)",
+        );
+        assert_eq!((reach.refusal(), reach.silent()), (None, vec![("b:1".to_owned(), false)]));
+        reach.hear(Code::BrokerTransportFailure, "b:1/bootstrap: Connection refused");
+        assert_eq!(reach.silent(), []);
+        let said = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 0ms in state SSL_HANDSHAKE)";
+        reach.hear(Code::SSL, &format!("sasl_ssl://b:2/bootstrap: {said}"));
+        assert_eq!((reach.refusal(), reach.silent()), (None, vec![("b:2".to_owned(), true)]));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_take_our_certificate_refuses_us() {
         let reach = Reach::default();
         reach.hear(
             Code::BrokerTransportFailure,
-            "b:1/bootstrap: Disconnected while requesting ApiVersion: might be caused by incorrect security.protocol \
-             configuration (connecting to a SSL listener?) or broker version is < 0.10",
+            "ssl://b:1/bootstrap: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate",
         );
-        assert!(reach.refusal().expect("one").contains("set kafka.tls"));
-        reach.hear(Code::BrokerTransportFailure, "b:1/bootstrap: Connection refused");
-        assert_eq!(reach.refusal(), None);
+        assert!(reach.refusal().is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From the `kafka` section to librdkafka's properties: ours as defaults, then the user's, then those that exactness rests on.
 
 use model::kafka::KafkaSetting;
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use std::env;
 
 type Properties = [(&'static str, &'static str)];
@@ -17,8 +17,6 @@ const COMMON: &Properties = &[
     ("socket.timeout.ms", "30000"),
     // A partition that was added, or a leader that has moved, is noticed within this.
     ("topic.metadata.refresh.interval.ms", "10000"),
-    // A frequent sight, and no trouble.
-    ("log.connection.close", "false"),
 ];
 
 const PRODUCER: &Properties = &[
@@ -80,6 +78,8 @@ pub(super) fn consumer(setting: &KafkaSetting) -> ClientConfig {
 fn common(setting: &KafkaSetting) -> ClientConfig {
     let mut config = ClientConfig::new();
     set(&mut config, COMMON);
+    // What a connection ended of is told in the log alone (see `reach`).
+    config.set_log_level(RDKafkaLogLevel::Info);
     config.set("bootstrap.servers", setting.brokers.join(","));
     config.set("security.protocol", protocol(setting));
     tls(&mut config, setting);

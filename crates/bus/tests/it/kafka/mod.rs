@@ -5,5 +5,6 @@ mod group;
 mod outages;
 mod records;
 mod relay;
+mod starting;
 
 pub mod stage;
