@@ -152,3 +152,27 @@ impl<'a> FromSql<'a> for Time {
 
     accepts!(TIMESTAMPTZ);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_that_of_the_migrated_table() {
+        let schema = include_str!("schema.sql");
+        let (_, table) = schema.split_once("create table checks (").expect("the table");
+        let (table, _) = table.split_once("primary key").expect("its key");
+        let listed: Vec<_> = definitions().split(", ").map(str::to_owned).collect();
+        let made = table.split(',').map(|column| column.trim().trim_end_matches(" not null").to_owned());
+        assert_eq!(listed, made.filter(|column| !column.is_empty()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_time_is_read_back_as_it_was_written() {
+        for time in [0, 1_795_428_020_732, -62_167_219_200_000, 253_402_300_799_999].map(UnixMs) {
+            let mut out = BytesMut::new();
+            Time(time).to_sql(&Type::TIMESTAMPTZ, &mut out).expect("eight bytes");
+            assert_eq!(Time::from_sql(&Type::TIMESTAMPTZ, &out).expect("a time"), Time(time));
+        }
+    }
+}

@@ -53,10 +53,9 @@ async fn step(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
 
 /// The version of the database; 0 of one without Lapwing's tables.
 async fn version(client: &Client, at: &Arc<str>) -> Result<i32, Fault> {
-    let [row] = &client.query_typed("select to_regclass('schema_version') is not null", &[]).await?[..] else {
-        return Ok(0);
-    };
-    if !row.try_get(0)? {
+    // Not `to_regclass`: it may remember within a transaction that there was none, while another process was making it.
+    let exists = "select 1 from pg_class where relname = 'schema_version' and pg_table_is_visible(oid)";
+    if client.query_typed(exists, &[]).await?.is_empty() {
         return Ok(0);
     }
     let rows = client.query_typed("select version from schema_version", &[]).await?;

@@ -168,9 +168,18 @@ impl Verifier {
             let algorithms = self.provider.signature_verification_algorithms.all;
             parsed
                 .verify_for_usage(algorithms, roots, intermediates, now, KeyUsage::server_auth(), None, None)
-                .map_err(|e| format!("its certificate is not trusted: {e}; check sslrootcert"))?;
+                .map_err(|e| untrusted(&e))?;
         }
         self.name.as_deref().map_or(Ok(()), |name| is_for(leaf, name))
+    }
+}
+
+fn untrusted(e: &webpki::Error) -> String {
+    match e {
+        webpki::Error::CertExpired { .. } => "its certificate, or one on the way to the root, has expired".to_owned(),
+        webpki::Error::CertNotValidYet { .. } => "its certificate is not valid yet".to_owned(),
+        webpki::Error::UnknownIssuer => "its certificate is not trusted: check sslrootcert".to_owned(),
+        other => format!("its certificate is not trusted: {other}"),
     }
 }
 

@@ -1,1 +1,8 @@
 //! What is promised of the store on PostgreSQL alone.
+
+mod broken;
+mod days;
+mod opening;
+mod proxy;
+mod racing;
+mod tls;

@@ -1,7 +1,7 @@
 //! View `results` shows every field of the record as it was written.
 
 use super::stage;
-use crate::stage::{KEEP, Place, batch_of};
+use crate::stage::{KEEP, Kind, Place, batch_of};
 use model::{
     Location, TargetId, UnixMs, Verdict,
     batch::Content,
@@ -177,7 +177,8 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    // Each of a database of its own, and a partition for almost every record.
+    #![proptest_config(ProptestConfig::with_cases(match super::super::KIND { Kind::Sqlite => 60, Kind::Postgres => 12 }))]
 
     #[test]
     fn every_field_of_every_record_comes_back(records in proptest::collection::vec(any_record(), 1..12)) {
