@@ -11,6 +11,8 @@ mod program;
 mod running;
 mod services;
 mod site;
+#[cfg(feature = "kafka")]
+mod topic;
 mod wait;
 
 pub use net::{Answer, free_port, get, has_ipv6};
@@ -22,4 +24,6 @@ pub use services::{
     TestDatabase, kafka_brokers, postgres_url, unique,
 };
 pub use site::{Backlog, Refused, Request, Session, Setup, Site, Step, Tls, Version, step};
+#[cfg(feature = "kafka")]
+pub use topic::{OnWire, Topic};
 pub use wait::{eventually, until};

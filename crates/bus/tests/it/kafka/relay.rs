@@ -1,6 +1,6 @@
 //! From the queue to the topic: what is on the wire, and that nothing stops before it is.
 
-use super::stage::{LIMIT, admin, all, all_of, patience, relayed, relayed_with, results, setting, setting_at};
+use super::stage::{LIMIT, admin, all, patience, relayed, relayed_with, results, setting, setting_at};
 use model::kafka::{KafkaSetting, Replication};
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use std::{collections::BTreeMap, time::Duration};
@@ -27,7 +27,7 @@ async fn a_result_is_on_the_wire_as_the_contract_says() {
             ("lapwing-seq", format!("{id}/2")),
         ]
     );
-    assert!(id.len() == 32 && wire.iter().map(super::stage::OnWire::sequence).eq(0..3), "{id}");
+    assert!(id.len() == 32 && wire.iter().map(|record| record.sequence().1).eq(0..3), "{id}");
     relayed.drain().await;
 }
 
@@ -44,8 +44,8 @@ async fn results_of_one_target_share_a_partition_in_their_order() {
     let wire = all(&setting);
     for record in &wire {
         partitions.entry(record.key()).or_default().push(record.partition);
-        let before = last.insert(record.key(), record.sequence());
-        assert!(before.is_none_or(|before| before < record.sequence()), "{record:?} after {before:?}");
+        let before = last.insert(record.key(), record.sequence().1);
+        assert!(before.is_none_or(|before| before < record.sequence().1), "{record:?} after {before:?}");
     }
     assert_eq!((wire.len(), partitions.len()), (1000, 7));
     for (key, mut of_one) in partitions {
@@ -74,7 +74,7 @@ async fn what_the_results_topic_takes_the_dead_topic_takes() {
     let described = admin(&setting).describe_configs([&dead], &patience()).await.unwrap().remove(0).unwrap();
     let takes: i64 = described.get("max.message.bytes").unwrap().value.as_ref().unwrap().parse().unwrap();
     assert!(takes > 8_388_608, "{takes}");
-    assert_eq!(all_of(&setting, &setting.dead_topic), []);
+    assert_eq!(testkit::Topic::at(&setting.brokers.join(","), &setting.dead_topic).all(), []);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_topic_that_is_deleted_is_made_again_and_what_was_not_in_it_arrives() 
     relayed.tail.append(&results(10..20, 10)).await.unwrap();
     relayed.all_arrived().await;
     relayed.drain().await;
-    let numbers: Vec<_> = all(&setting).iter().map(super::stage::OnWire::sequence).collect();
+    let numbers: Vec<_> = all(&setting).iter().map(|record| record.sequence().1).collect();
     assert_eq!(numbers, (10..20).collect::<Vec<_>>());
 }
 
@@ -177,7 +177,7 @@ pub fn in_order(setting: &KafkaSetting, count: usize, targets: usize) {
     let mut seen = vec![false; count];
     let mut last = vec![-1; targets];
     for record in all(setting) {
-        let n = record.sequence();
+        let n = record.sequence().1;
         let target = n as usize % targets;
         assert_eq!(record.key(), format!("t{target}"));
         if !seen[n as usize] {

@@ -12,16 +12,14 @@ use model::{
     kafka::{KafkaSetting, Replication},
 };
 use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
+    ClientConfig,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
-    message::{Header, Headers as _, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
-use testkit::unique;
+pub use testkit::OnWire;
+use testkit::{Topic, unique};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -63,85 +61,19 @@ pub fn patience() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT))
 }
 
-/// A record as it is on the wire.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OnWire {
-    pub partition: i32,
-    pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl OnWire {
-    pub fn value(value: impl Into<Vec<u8>>) -> Self {
-        Self { value: Some(value.into()), ..Self::default() }
-    }
-
-    pub fn key(&self) -> String {
-        String::from_utf8(self.key.clone().unwrap()).unwrap()
-    }
-
-    /// The n of `lapwing-seq`.
-    pub fn sequence(&self) -> i64 {
-        let (_, value) = self.headers.iter().find(|(name, _)| name == "lapwing-seq").unwrap();
-        let text = String::from_utf8(value.clone().unwrap()).unwrap();
-        text.split_once('/').unwrap().1.parse().unwrap()
-    }
+/// The topic of the results.
+pub fn topic(setting: &KafkaSetting) -> Topic {
+    Topic::at(&setting.brokers.join(","), &setting.topic)
 }
 
 /// Puts records into the topic, in their order.
 pub fn put(setting: &KafkaSetting, records: &[OnWire]) {
-    let producer: BaseProducer = client(setting).set("message.max.bytes", "16000000").create().unwrap();
-    for record in records {
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: value.as_ref() });
-        }
-        let mut message: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(&setting.topic).partition(record.partition).headers(headers);
-        if let Some(key) = &record.key {
-            message = message.key(key);
-        }
-        if let Some(value) = &record.value {
-            message = message.payload(value);
-        }
-        producer.send(message).map_err(|(e, _)| e).unwrap();
-    }
-    producer.flush(LIMIT).unwrap();
+    topic(setting).put(records);
 }
 
 /// Everything that is in the topic, partition by partition.
 pub fn all(setting: &KafkaSetting) -> Vec<OnWire> {
-    all_of(setting, &setting.topic)
-}
-
-pub fn all_of(setting: &KafkaSetting, topic: &str) -> Vec<OnWire> {
-    let consumer: BaseConsumer = client(setting).set("group.id", unique("reader")).create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
-    let mut records = Vec::new();
-    for partition in 0..metadata.topics()[0].partitions().len() as i32 {
-        let (first, end) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(first)).unwrap();
-        consumer.assign(&list).unwrap();
-        let mut next = first;
-        while next < end {
-            let Some(message) = consumer.poll(LIMIT) else { continue };
-            let message = message.unwrap();
-            next = message.offset() + 1;
-            records.push(OnWire {
-                partition,
-                offset: message.offset(),
-                key: message.key().map(<[u8]>::to_vec),
-                value: message.payload().map(<[u8]>::to_vec),
-                headers: message.headers().map_or_else(Vec::new, |headers| {
-                    headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
-                }),
-            });
-        }
-    }
-    records
+    topic(setting).all()
 }
 
 /// Joins the group; makes the topic.
