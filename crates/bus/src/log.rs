@@ -144,6 +144,25 @@ impl Log {
         }
     }
 
+    /// Whether a log of another identity under the same name is new by itself, and read from its first record. A topic that was
+    /// made anew is not: a person says what is to become of it.
+    pub fn is_made_anew_by_itself(&self) -> bool {
+        match self {
+            Self::Queue(_) => true,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
+        }
+    }
+
+    /// Whether nothing can be read any more in this process, whatever is mended.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Queue(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(consumer) => consumer.has_ended(),
+        }
+    }
+
     /// Records that wait to be stored, by partition.
     pub fn lag(&self) -> Lag {
         match self {

@@ -10,7 +10,10 @@ use super::{
     reach::Reach,
     watch::{Watched, watch},
 };
-use crate::log::{Gap, Read, Started};
+use crate::{
+    Class,
+    log::{Gap, Read, Started},
+};
 use model::{
     batch::{Batch, Source},
     kafka::KafkaSetting,
@@ -22,13 +25,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, mpsc as channel},
+    sync::{Semaphore, mpsc as channel, oneshot},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Batches that wait to be taken: one, so that the next is decoded while the last is stored.
 const WAITING: usize = 1;
+/// Before Kafka is asked again whether the topic is still the same.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -43,11 +48,14 @@ pub struct Consumer {
     room: Arc<Semaphore>,
     /// The partitions that are ours.
     ours: HashMap<i32, Ours>,
+    /// A batch of which nobody has seen yet that it is of the topic that we mean.
+    unconfirmed: Option<Batch>,
     /// Counts readings; see [`Ours`].
     turns: u64,
     stop: CancellationToken,
     watching: JoinHandle<()>,
-    member: Option<thread::JoinHandle<()>>,
+    /// Tells when the member has left the group; an error: it crashed.
+    left: oneshot::Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -99,8 +107,13 @@ impl Consumer {
             events: told,
             room: Arc::clone(&room),
         })?;
-        let member = thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
-        let member = member.map_err(|e| Error::transient("start a thread for Kafka", e.to_string()))?;
+        let (leaving, left) = oneshot::channel();
+        let run = move || {
+            member.run();
+            let _ = leaving.send(()); // nobody may wait any more
+        };
+        let member = thread::Builder::new().name("kafka-member".to_owned()).spawn(run);
+        member.map_err(|e| Error::transient("start a thread for Kafka", e.to_string()))?;
         let stop = CancellationToken::new();
         let watching = watch(Arc::clone(&cluster), Arc::clone(&watched), reach.clone(), stop.clone());
         Ok(Self {
@@ -111,10 +124,11 @@ impl Consumer {
             events,
             room,
             ours: HashMap::new(),
+            unconfirmed: None,
             turns: 0,
             stop,
             watching: tokio::spawn(watching),
-            member: Some(member),
+            left,
         })
     }
 
@@ -127,6 +141,14 @@ impl Consumer {
     /// when its cause is mended.
     pub async fn read(&mut self, stop: &CancellationToken) -> Result<Option<Read>, Error> {
         loop {
+            if let Some(source) = self.unconfirmed.as_ref().map(|batch| batch.source.clone()) {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(None),
+                    confirmed = self.confirm(&source) => if !confirmed? { continue },
+                }
+                return Ok(self.unconfirmed.take().map(|batch| self.hand_out(batch)));
+            }
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(None),
@@ -151,18 +173,51 @@ impl Consumer {
             Event::Batch { turn, batch } => {
                 self.room.add_permits(1);
                 self.order(Order::Wake);
-                let ours = self.ours.get_mut(&batch.source.partition).filter(|ours| ours.turn == turn);
-                ours.map(|ours| {
-                    ours.next = batch.next;
-                    Read::Batch(batch)
-                })
+                self.unconfirmed =
+                    self.ours.get(&batch.source.partition).filter(|ours| ours.turn == turn).map(|_| batch);
+                None
             }
             Event::Lost(partition) => {
                 self.watched.forget(partition);
+                self.unconfirmed.take_if(|batch| batch.source.partition == partition);
                 self.ours.remove(&partition).map(|ours| Read::Closed(ours.source))
             }
             Event::Failed(error) => return Err(error),
         })
+    }
+
+    /// Whether the topic is still the one that a batch was asked of. A fetch names it by its name alone, so the records may be those
+    /// of another topic of that name; the answer to a question that is asked after they came tells, since ids never come again.
+    async fn confirm(&mut self, source: &Source) -> Result<bool, Error> {
+        let (cluster, watched) = (Arc::clone(&self.cluster), Arc::clone(&self.watched));
+        let asked = blocking("describe the topic", move || {
+            if let Some(topic) = cluster.describe()? {
+                watched.see(&topic);
+                return Ok(Some(watched.id()));
+            }
+            Ok(None)
+        });
+        match asked.await {
+            Ok(Some(id)) if id == source.log => Ok(true),
+            Ok(_) => {
+                self.unconfirmed = None;
+                self.order(Order::Wake); // it ends what is read of the old topic
+                Ok(false)
+            }
+            Err(error) if error.class() == Class::Transient => {
+                self.reach.is_missed(&error);
+                tokio::time::sleep(AGAIN).await;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hand_out(&mut self, batch: Batch) -> Read {
+        if let Some(ours) = self.ours(&batch.source) {
+            ours.next = batch.next;
+        }
+        Read::Batch(batch)
     }
 
     /// Reads a partition from where the store stands; without a stored offset from its first record. `None`: it is no longer
@@ -195,6 +250,7 @@ impl Consumer {
     /// Stops reading a partition. It stays ours.
     pub fn hold(&mut self, source: &Source) {
         let turn = self.next_turn();
+        self.void(source);
         if let Some(ours) = self.ours(source) {
             ours.turn = turn;
             self.order(Order::Stop(source.partition));
@@ -217,6 +273,11 @@ impl Consumer {
         }
     }
 
+    /// Whether the thread that reads is gone, so that nothing will come any more.
+    pub fn has_ended(&self) -> bool {
+        self.events.is_closed() && self.events.is_empty()
+    }
+
     /// Records that wait, of each partition that is read; for metrics.
     pub fn lag(&self) -> Vec<(i32, u64)> {
         self.watched.lag()
@@ -231,13 +292,10 @@ impl Consumer {
     /// Leaves the group, so that another member takes over at once.
     pub async fn close(mut self) {
         self.order(Order::Leave);
-        let member = self.member.take();
-        let left = tokio::task::spawn_blocking(move || member.map(thread::JoinHandle::join));
-        match tokio::time::timeout(LEAVING, left).await {
-            Ok(Ok(Some(Err(_)))) => {
-                tracing::error!("the thread that reads Kafka crashed; this is a mistake in lapwing");
-            }
-            Ok(_) => {}
+        // Nobody joins the thread: closing a consumer of librdkafka may never end when the brokers have just gone.
+        match tokio::time::timeout(LEAVING, &mut self.left).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the thread that reads Kafka crashed; this is a mistake in lapwing"),
             Err(_) => tracing::warn!("the group was not left in time; its other members notice within 10 s"),
         }
         self.stop.cancel();
@@ -251,10 +309,16 @@ impl Consumer {
     /// False: it is not ours.
     fn read_from(&mut self, source: &Source, next: i64) -> bool {
         let turn = self.next_turn();
+        self.void(source);
         let Some(ours) = self.ours(source) else { return false };
         (ours.turn, ours.next) = (turn, next);
         self.order(Order::Start { source: source.clone(), turn, next });
         true
+    }
+
+    /// What was read of it and not handed out is void.
+    fn void(&mut self, source: &Source) {
+        self.unconfirmed.take_if(|batch| batch.source == *source);
     }
 
     fn next_turn(&mut self) -> u64 {
@@ -330,7 +394,7 @@ mod tests {
     #[test]
     fn a_store_that_is_ahead_of_the_partition_stops_it() {
         let error = begun(Some(21)).unwrap_err();
-        assert_eq!(error.class(), crate::Class::Systemic);
+        assert_eq!(error.class(), Class::Systemic);
         assert!(error.to_string().contains("t/3") && error.to_string().contains("21"), "{error}");
     }
 }

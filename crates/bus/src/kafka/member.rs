@@ -23,6 +23,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
@@ -203,7 +204,10 @@ impl Member {
         for partition in &group.ours {
             self.tell(Event::Lost(*partition));
         }
-        drop(group);
+        // It may never end, and nobody needs that it does.
+        if let Err(error) = thread::Builder::new().name("kafka-closing".to_owned()).spawn(move || drop(group)) {
+            tracing::error!(%error, "a consumer that has failed can't be closed");
+        }
         if self.made.elapsed() < REMAKE {
             let deed = format!("read topic {} as a member of group {}", self.setting.topic, self.setting.group);
             self.tell(Event::Failed(Error::systemic(deed, why)));

@@ -36,6 +36,12 @@ struct Heard {
 }
 
 impl Reach {
+    /// Of a client that has not been heard of yet.
+    pub fn new() -> Self {
+        let trouble = Some("Kafka has not answered yet".into());
+        Self(Arc::new(Mutex::new(State { trouble, ..State::default() })))
+    }
+
     /// Why Kafka can't be used at the moment, for `/readyz`; `None` when all is well.
     pub fn trouble(&self) -> Option<Arc<str>> {
         let state = self.state();
