@@ -6,15 +6,26 @@ SHELL := /bin/bash
 CARGO ?= cargo
 ARGS ?=
 
+# What `make services` serves at this moment, unless the environment or a .env names something else.
+with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
+
 .DEFAULT_GOAL := help
-.PHONY: help run services test test-unit lint bench setup setup-bench setup-services
+.PHONY: help run run-producer run-consumer services test test-unit lint bench setup setup-bench setup-services
 
 help: ## List the recipes
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup ## Watch what lapwing.sample.yaml names, in one process; data under target/run (ARGS="…" adds flags)
 	@mkdir -p target/run
 	LAPWING_DATA_DIR=$(CURDIR)/target/run $(CARGO) run --release --locked -p lapwing -- run -c lapwing.sample.yaml $(ARGS)
+
+run-producer: setup ## Watch what lapwing.kafka.sample.yaml names and send it to Kafka; data under target/probe
+	@mkdir -p target/probe
+	$(with-services) LAPWING_DATA_DIR=$(CURDIR)/target/probe $(CARGO) run --release --locked -p lapwing -- probe -c lapwing.kafka.sample.yaml $(ARGS)
+
+run-consumer: setup ## Store what is in Kafka in PostgreSQL
+	@mkdir -p target/write
+	$(with-services) LAPWING_DATA_DIR=$(CURDIR)/target/write $(CARGO) run --release --locked -p lapwing -- write -c lapwing.kafka.sample.yaml $(ARGS)
 
 services: setup-services ## Serve PostgreSQL and Kafka on loopback for development, until Ctrl-C; the data stay
 	@exec $(CARGO) run --locked -p testkit --bin services -- up
@@ -36,6 +47,8 @@ lint: setup ## Check format, lints, licences and advisories
 bench: setup-bench ## Measure beside the floor program, on nginx (docs/performance.md says how to read it)
 	$(CARGO) build --release --locked -p lapwing -p bench
 	target/release/bench all $(ARGS)
+	target/release/bench store
+	target/release/bench roles
 
 setup:
 	@scripts/need cargo cc
@@ -45,4 +58,4 @@ setup-services: setup
 	@scripts/need postgres java mvn
 
 setup-bench:
-	@scripts/need cargo cc nginx
+	@scripts/need cargo cc nginx postgres psql java mvn

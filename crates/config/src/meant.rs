@@ -29,6 +29,8 @@ pub struct Config {
     /// The folder of everything that Lapwing writes. It need not be there yet.
     pub data_dir: PathBuf,
     pub store: StoreSetting,
+    /// Whether somebody named it: who did not may have forgotten to.
+    pub store_is_named: bool,
     /// `None`: the log between the stages is the queue.
     pub kafka: Option<KafkaSetting>,
     pub queue: QueueSetting,
@@ -130,6 +132,7 @@ pub(crate) fn settings(
     Some(Config {
         location: view.read("location", rules::location)?,
         store: view.read("store", store::parse)?.within(&data_dir),
+        store_is_named: view.node("store").is_some(),
         kafka: match view.node("kafka") {
             Some(_) => Some(kafka.setting(view.map("kafka"))?),
             None => None,

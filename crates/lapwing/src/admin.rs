@@ -34,8 +34,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let mut lacks = admin.ready.all();
-    lacks.extend(admin.metrics.queue_trouble().map(|why| format!("queue: {why}")));
+    let lacks = admin.ready.all();
     if lacks.is_empty() {
         return Json(json!({"ready": true})).into_response();
     }

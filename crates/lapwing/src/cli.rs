@@ -52,6 +52,16 @@ pub enum Command {
         after_help = "Example:\n  lapwing run -c lapwing.yaml --listen 127.0.0.1:8080\n\nSIGHUP, or a change of the file, reloads the configuration; SIGTERM ends it in good order."
     )]
     Run(RunArgs),
+    /// The producer: watch, and send every result to Kafka
+    #[command(
+        after_help = "Example:\n  lapwing probe -c lapwing.yaml --listen 127.0.0.1:9464\n\nResults wait in a durable queue until the brokers have acknowledged them. Needs `kafka` in the configuration, no `store`."
+    )]
+    Probe(ProbeArgs),
+    /// The consumer: store what Kafka brings in the database, exactly once
+    #[command(
+        after_help = "Example:\n  lapwing write -c lapwing.yaml --listen 127.0.0.1:9465\n\nSeveral writers share the partitions. Needs `kafka` in the configuration, no targets."
+    )]
+    Write(WriteArgs),
     /// Look once, now, at URLs or at the targets of the configuration
     #[command(
         after_help = "Examples:\n  lapwing check https://example.org/ --match 'Example Domain'\n  lapwing check -c lapwing.yaml --target shop-cart\n  lapwing check --json | jq -r '.target + \" \" + .verdict'"
@@ -80,6 +90,23 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Where health, readiness and metrics are served, instead of `web.listen`
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Refuse to change the database's schema
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Where health, readiness and metrics are served, instead of `metrics.listen`
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// Where health, readiness and metrics are served, instead of `metrics.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Refuse to change the database's schema

@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod commands;
 mod exit;
+mod listen;
 mod logging;
 mod metrics;
 mod opening;
@@ -15,6 +16,7 @@ mod ready;
 mod reload;
 mod report;
 mod run;
+mod stages;
 mod stop;
 mod watch;
 mod writer;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
     logging::start(&cli.shared);
     let done = match &cli.command {
         Command::Run(args) => run::run(&cli.shared, args),
+        Command::Probe(args) => run::probe(&cli.shared, args),
+        Command::Write(args) => run::write(&cli.shared, args),
         Command::Check(args) => check::check(&cli.shared, args),
         Command::Config { command } => match command {
             ConfigCommand::Check => commands::config_check(&cli.shared),

@@ -1,6 +1,6 @@
 //! What the process counts, under the names of the contract.
 
-use bus::queue::Gauge as QueueGauge;
+use bus::{log::Lag, queue::Gauge as QueueGauge};
 use model::{CheckResult, UnixMs, Verdict};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -35,6 +35,11 @@ struct StageLabel {
     stage: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabel {
+    partition: i32,
+}
+
 /// Why a record that is fine is not stored.
 const SKIPPED: [&str; 3] = ["duplicate", "too_old", "unknown_kind"];
 
@@ -43,6 +48,8 @@ const SKIPPED: [&str; 3] = ["duplicate", "too_old", "unknown_kind"];
 pub enum Stage {
     Probe,
     Queue,
+    #[cfg(feature = "kafka")]
+    Relay,
     Write,
 }
 
@@ -51,6 +58,8 @@ impl Stage {
         match self {
             Self::Probe => "probe",
             Self::Queue => "queue",
+            #[cfg(feature = "kafka")]
+            Self::Relay => "relay",
             Self::Write => "write",
         }
     }
@@ -62,6 +71,9 @@ type SecondsGauge = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     queue: OnceLock<QueueGauge>,
+    #[cfg(feature = "kafka")]
+    relay: OnceLock<bus::relay::Gauge>,
+    lag_of: OnceLock<Lag>,
     checks: Family<CheckLabels, Counter>,
     lag: Histogram,
     in_flight: Gauge,
@@ -72,6 +84,7 @@ pub struct Metrics {
     stored: Counter,
     skipped: Family<CauseLabel, Counter>,
     commit: Histogram,
+    consumer_lag: Family<PartitionLabel, Gauge>,
     dead_letters: Family<ReasonLabel, Counter>,
     progress: Family<StageLabel, SecondsGauge>,
     reload: Gauge,
@@ -108,6 +121,12 @@ impl Metrics {
         r.register("lapwing_results_skipped", "Records that were read and not stored", skipped.clone());
         let commit = Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
         r.register("lapwing_store_commit_seconds", "Time of one transaction of the store", commit.clone());
+        let consumer_lag = Family::default();
+        r.register(
+            "lapwing_consumer_lag_records",
+            "Records of a partition that wait to be stored",
+            consumer_lag.clone(),
+        );
         let dead_letters: Family<ReasonLabel, Counter> = Family::default();
         r.register("lapwing_dead_letters", "Records that became dead letters", dead_letters.clone());
         let progress = Family::default();
@@ -130,6 +149,9 @@ impl Metrics {
         Self {
             registry: r,
             queue: OnceLock::new(),
+            #[cfg(feature = "kafka")]
+            relay: OnceLock::new(),
+            lag_of: OnceLock::new(),
             checks,
             lag,
             in_flight,
@@ -140,6 +162,7 @@ impl Metrics {
             stored,
             skipped,
             commit,
+            consumer_lag,
             dead_letters,
             progress,
             reload,
@@ -149,6 +172,17 @@ impl Metrics {
     /// The queue whose size is shown.
     pub fn watch_queue(&self, queue: QueueGauge) {
         let _ = self.queue.set(queue); // a process has one queue
+    }
+
+    /// The relay whose progress is shown.
+    #[cfg(feature = "kafka")]
+    pub fn watch_relay(&self, relay: bus::relay::Gauge) {
+        let _ = self.relay.set(relay); // a process has one relay
+    }
+
+    /// The log whose lag is shown.
+    pub fn watch_lag(&self, lag: Lag) {
+        let _ = self.lag_of.set(lag); // a process has one writer
     }
 
     pub fn started(&self, lag: Duration) {
@@ -196,9 +230,20 @@ impl Metrics {
         })
     }
 
-    /// Why the queue can't keep results as it should.
-    pub fn queue_trouble(&self) -> Option<String> {
-        self.queue.get()?.stats().trouble.map(|t| t.to_string())
+    fn look_at_lag(&self) {
+        let Some(lag) = self.lag_of.get() else { return };
+        self.consumer_lag.clear(); // partitions come and go
+        for (partition, records) in lag.now() {
+            let gauge = self.consumer_lag.get_or_create(&PartitionLabel { partition });
+            gauge.set(i64::try_from(records).unwrap_or(i64::MAX));
+        }
+    }
+
+    #[cfg(feature = "kafka")]
+    fn look_at_relay(&self) {
+        if let Some(at) = self.relay.get().and_then(|relay| relay.stats().acknowledged_at) {
+            self.progress.get_or_create(&StageLabel { stage: Stage::Relay.word() }).set(at.0 as f64 / 1e3);
+        }
     }
 
     fn look_at_queue(&self) {
@@ -216,6 +261,9 @@ impl Metrics {
     /// The text that a scraper reads (OpenMetrics 1.0).
     pub fn text(&self) -> String {
         self.look_at_queue();
+        #[cfg(feature = "kafka")]
+        self.look_at_relay();
+        self.look_at_lag();
         let mut out = String::new();
         match encode(&mut out, &self.registry) {
             Ok(()) => out,

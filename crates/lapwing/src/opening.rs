@@ -1,11 +1,14 @@
-//! Opens the files in which results are kept, before the first check: first the queue, without which nothing goes, then the store.
+//! Opens what results pass through: first the queue, without which nothing goes, then the store, and Kafka where it is between
+//! the two.
 
 use crate::{exit::Exit, ready::Ready, stop::Stop};
 use bus::{
-    OpenError, Waits,
+    Log, OpenError, Waits,
     queue::{Options, Queue},
 };
 use config::{Config, StoreSetting};
+#[cfg(feature = "kafka")]
+use model::kafka::KafkaSetting;
 use model::text::masked_url;
 use std::{future::Future, pin::Pin, time::Duration};
 use store::{Settings, Store};
@@ -51,6 +54,36 @@ pub async fn store(config: &Config, ready: &Ready, migrate: bool, stop: &Stop) -
     }
 }
 
+/// The stage that takes the queue's results to Kafka.
+#[cfg(feature = "kafka")]
+pub fn relay(queue: bus::queue::Reader, kafka: &KafkaSetting, ready: &Ready) -> bus::relay::Relay {
+    bus::relay::Relay::new(queue, kafka, reach(ready, "kafka"))
+}
+
+/// Joins the writers' group; waits until Kafka answers. `None`: the stop came first.
+#[cfg(feature = "kafka")]
+pub async fn kafka(config: &Config, ready: &Ready, stop: &Stop) -> Result<Option<Log>, Exit> {
+    let Some(kafka) = &config.kafka else { return Ok(None) };
+    let opened =
+        bus::kafka::Consumer::open(kafka, bus::kafka::Most::default(), reach(ready, "kafka group"), &stop.asked);
+    let consumer = opened.await.map_err(|e| Exit::failure(format!("lapwing: {e}")))?;
+    Ok(consumer.map(Log::kafka))
+}
+
+#[cfg(not(feature = "kafka"))]
+pub async fn kafka(_: &Config, _: &Ready, _: &Stop) -> Result<Option<Log>, Exit> {
+    Ok(None)
+}
+
+/// How a client of Kafka fares, for `/readyz`.
+#[cfg(feature = "kafka")]
+fn reach(ready: &Ready, part: &'static str) -> bus::kafka::Reach {
+    let reach = bus::kafka::Reach::new();
+    let asked = reach.clone();
+    ready.ask(part, move || asked.trouble());
+    reach
+}
+
 /// Opens the database that the configuration names; waits for what may pass. `None`: the stop came first.
 pub async fn open_store(
     setting: &StoreSetting,
@@ -77,7 +110,7 @@ pub fn shown(setting: &StoreSetting) -> String {
 
 /// Says on `/readyz` what a file or a server is waited for; until then, that it is being opened.
 fn waits(what: &'static str, whom: &str, ready: &Ready) -> Waits {
-    ready.lacks(what, "it is being opened".into());
+    ready.lacks(what, "it is being opened");
     let (whom, ready) = (whom.to_owned(), ready.clone());
     Waits::tell(move |why| ready.lacks(what, format!("waiting for {whom}: {why}")))
 }

@@ -1,22 +1,29 @@
-//! `lapwing run`: the whole pipeline in one process. Probe -> queue -> write, each a stage with its ends and its stop.
+//! The roles that go on for ever: `lapwing run`, `lapwing probe` and `lapwing write`. One pipeline, whole or a half of it: results
+//! are made (checker -> queue), or stored (log -> store), or both, and between the halves is the queue itself or Kafka.
 
 use crate::{
     admin::{self, Admin},
     changes::Changes,
     checker::{Checker, checker},
-    cli::{RunArgs, Shared},
+    cli::{ProbeArgs, RunArgs, Shared, WriteArgs},
     exit::{self, Exit},
+    listen,
     metrics::Metrics,
     opening::{self, Opening},
     ready::Ready,
     reload::{self, InForce, Source},
+    stages::{Ends, Stages},
     stop::{self, Stop},
     watch::Watch,
     writer::{Writer, writer},
 };
 use anyhow::Context;
-use bus::{append, queue::Reader};
-use config::{Config, Listen};
+use bus::{
+    Log,
+    append::{self, Entrance},
+    queue::{Most, Queue},
+};
+use config::{Config, Listen, StoreSetting};
 use model::Target;
 use std::{
     io::{self, IsTerminal},
@@ -24,202 +31,279 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use store::Store;
 use tokio::{
-    net::TcpListener,
     sync::watch,
-    task::{JoinError, JoinHandle},
-    time::{interval, sleep},
+    task::JoinHandle,
+    time::{interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-/// What was checked gets at least so long to reach the queue and the store, also when checks took all of the grace.
-const FLUSH: Duration = Duration::from_secs(2);
 /// How often a terminal gets a summary.
 const SUMMARY: Duration = Duration::from_secs(10);
 
+/// Which half of the pipeline a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Whole,
+    Probe,
+    Write,
+}
+
 pub fn run(shared: &Shared, args: &RunArgs) -> Result<ExitCode, Exit> {
-    let source = Source::of(shared);
-    let read_at = SystemTime::now();
-    let config = Arc::new(source.load().map_err(Exit::usage)?);
-    if config.kafka.is_some() {
-        return Err(Exit::usage(
-            "kafka: `run` does not send its results over Kafka yet in this version; take the section out",
-        ));
+    Given::load(shared, Role::Whole, args.listen.as_deref(), !args.no_migrate)?.run()
+}
+
+pub fn probe(shared: &Shared, args: &ProbeArgs) -> Result<ExitCode, Exit> {
+    Given::load(shared, Role::Probe, args.listen.as_deref(), false)?.run()
+}
+
+pub fn write(shared: &Shared, args: &WriteArgs) -> Result<ExitCode, Exit> {
+    Given::load(shared, Role::Write, args.listen.as_deref(), !args.no_migrate)?.run()
+}
+
+impl Role {
+    fn makes(self) -> bool {
+        matches!(self, Self::Whole | Self::Probe)
     }
-    let listen = match &args.listen {
-        Some(text) => text.parse().map_err(|e| Exit::usage(format!("--listen: {text:?} {e}")))?,
-        None => config.web.listen.clone(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers(&config))
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    // On a worker, beside the checks that it starts: from this thread each of them would be woken across threads.
-    let given = Given { source, config, read_at, listen, migrate: !args.no_migrate };
-    let ended = runtime.spawn(pipeline(given));
-    runtime.block_on(ended).context("run the pipeline")??;
-    runtime.shutdown_background();
-    Ok(ExitCode::SUCCESS)
+
+    fn stores(self) -> bool {
+        matches!(self, Self::Whole | Self::Write)
+    }
+
+    /// Where it listens if the command line does not say.
+    fn listen(self, config: &Config) -> (&'static str, Listen) {
+        match self {
+            Self::Whole => ("web.listen", config.web.listen.clone()),
+            Self::Probe => ("metrics.listen", config.metrics.of_probe()),
+            Self::Write => ("metrics.listen", config.metrics.of_write()),
+        }
+    }
+}
+
+/// What the pipeline is given.
+struct Given {
+    role: Role,
+    source: Source,
+    config: Arc<Config>,
+    /// The moment before it was read.
+    read_at: SystemTime,
+    listen: Listen,
+    /// What `listen` is called in the configuration.
+    listen_key: &'static str,
+    migrate: bool,
+}
+
+impl Given {
+    fn load(shared: &Shared, role: Role, listen: Option<&str>, migrate: bool) -> Result<Self, Exit> {
+        let source = Source::of(shared);
+        let read_at = SystemTime::now();
+        let config = Arc::new(source.load().map_err(Exit::usage)?);
+        if config.kafka.is_none() && role != Role::Whole {
+            let path = source.path.display();
+            return Err(Exit::usage(format!(
+                "{path}: kafka: missing: results pass through Kafka here; name its brokers (`kafka: {{brokers: [host:9092]}}`), \
+                 or take `lapwing run`, which needs none"
+            )));
+        }
+        if config.kafka.is_some() && cfg!(not(feature = "kafka")) {
+            return Err(Exit::usage("kafka: this lapwing was built without Kafka (cargo feature `kafka`)"));
+        }
+        let (listen_key, configured) = role.listen(&config);
+        let listen = match listen {
+            Some(text) => text.parse().map_err(|e| Exit::usage(format!("--listen: {text:?} {e}")))?,
+            None => configured,
+        };
+        Ok(Self { role, source, config, read_at, listen, listen_key, migrate })
+    }
+
+    fn run(self) -> Result<ExitCode, Exit> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers(self.role, &self.config))
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        // On a worker, beside the checks that it starts: from this thread each of them would be woken across threads.
+        let ended = runtime.spawn(pipeline(self));
+        runtime.block_on(ended).context("run the pipeline")??;
+        runtime.shutdown_background();
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// How many threads the checks get: few busy ones rather than many idle ones, which wake one another for every check and
 /// find nothing (docs/performance.md has the figures). A quarter of a core's time for each, by what a check costs.
-fn workers(config: &Config) -> usize {
+fn workers(role: Role, config: &Config) -> usize {
     const CHECK_US: f64 = 130.0;
     const HTTPS_CHECK_US: f64 = 400.0;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if !role.makes() {
+        return cores.min(2); // one writes, the other talks to the server
+    }
     let cost = |t: &Target| {
         let us = if t.url.scheme() == "https" { HTTPS_CHECK_US } else { CHECK_US };
         us * 1000.0 / f64::from(t.interval_ms)
     };
     let us_per_second: f64 =
         config.targets.iter().filter(|t| t.is_watched_from(&config.location)).map(|t| cost(t)).sum();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     ((us_per_second / 250_000.0).ceil() as usize).clamp(1, cores)
 }
 
-/// What the pipeline is given.
-struct Given {
-    source: Source,
-    config: Arc<Config>,
-    /// The moment before it was read.
-    read_at: SystemTime,
-    listen: Listen,
-    migrate: bool,
-}
-
 async fn pipeline(given: Given) -> Result<(), Exit> {
-    let Given { source, config, read_at, listen, migrate } = given;
+    let Given { role, source, config, read_at, listen, listen_key, migrate } = given;
     let stop = stop::on_signal()?;
     let changes = Changes::of(&config, read_at).context("listen to SIGHUP")?;
-    let listener = bind(&listen).await?;
+    let listener = listen::bind(&listen, listen_key).await?;
     let admin = Admin { ready: Ready::default(), metrics: Arc::new(Metrics::new()) };
     let closing = CancellationToken::new();
     let served = tokio::spawn(admin::serve(listener, admin.clone(), closing.clone()));
-    let Some(queue) = opening::queue(&config, &admin.ready, &stop).await? else { return Ok(()) };
-    admin.metrics.watch_queue(queue.gauge.clone());
-    let store = opening::store(&config, &admin.ready, migrate, &stop).await?;
-
     let (reloads, in_force) = watch::channel(Arc::clone(&config));
+    let building = Building { config: &config, admin: &admin, in_force: &in_force, stop: &stop };
+    let mut stages = Stages::default();
+    let Some(queue) = building.queue(role, &mut stages).await? else { return Ok(()) };
+    if role.stores() {
+        building.writer(queue.log, migrate, &mut stages).await?;
+    }
     let reloading = tokio::spawn(reload::reload(source, changes, reloads, Arc::clone(&admin.metrics)));
-    let (entrance, appender) = append::appender(queue.tail, append::Limits::default());
-    let ends = Ends::default();
-    let appending = tokio::spawn(appender.run(ends.give_up.clone()));
-    let mut writing = tokio::spawn(write(store, queue.reader, admin.clone(), in_force.clone(), ends.clone()));
-
-    let watch = Arc::new(Watch::default());
-    let summing = tokio::spawn(summaries(Arc::clone(&watch), Arc::clone(&admin.metrics)));
-    let metrics = Arc::clone(&admin.metrics);
-    tracing::info!("{} targets from {}; health and metrics on {listen}", config.targets.len(), config.location);
-    let checks = Checker { config, in_force: in_force.clone(), queue: entrance, watch, metrics };
-    let ended = tokio::select! {
-        () = checker(checks, stop.clone()) => Ok(writing),
-        ended = &mut writing => Err(too_early(ended)),
-    };
+    let grace = || in_force.borrow().shutdown_grace;
+    tracing::info!("{}; health and metrics on {listen}", what_it_does(role, &config));
+    let work = work(building, queue.entrance);
+    tokio::select! {
+        () = work => {}
+        () = stages.an_end() => stop.ask(),
+    }
     reloading.abort();
-    summing.abort();
-    let grace = in_force.borrow().shutdown_grace;
-    let ended = match ended {
-        Ok(writing) => drain(grace, &stop, &ends, appending, writing).await,
-        Err(exit) => {
-            stop.ask();
-            drain(grace, &stop, &ends, appending, tokio::spawn(async { Ok(()) })).await.and(Err(exit))
-        }
-    };
+    let ended = stages.drain(grace(), &stop).await;
     closing.cancel();
     // A scraper that keeps its connection open does not hold the end.
-    let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
+    let _ = timeout(Duration::from_secs(1), served).await;
     ended
 }
 
-/// How the last stages are told to end.
-#[derive(Clone, Debug, Default)]
-struct Ends {
-    /// Everything that there will be is in the queue.
-    no_more: CancellationToken,
-    /// What is not done by now waits for the next start.
-    give_up: CancellationToken,
+fn what_it_does(role: Role, config: &Config) -> String {
+    let targets = || format!("{} targets from {}", config.targets.len(), config.location);
+    let topic = || config.kafka.as_ref().map(|kafka| kafka.topic.as_str()).unwrap_or_default();
+    match (role, &config.kafka) {
+        (Role::Whole, None) => targets(),
+        (Role::Whole, Some(_)) => format!("{}, by way of topic {}", targets(), topic()),
+        (Role::Probe, _) => format!("{}, to topic {}", targets(), topic()),
+        (Role::Write, _) => format!("topic {} to {}", topic(), opening::shown(&config.store)),
+    }
 }
 
-/// The writer, as soon as there is a store for it.
-async fn write(store: Opening, queue: Reader, admin: Admin, in_force: InForce, ends: Ends) -> Result<(), Exit> {
-    let Some(store) = store.await? else {
-        // The stop came first. To end before everybody else would look like a fault.
-        ends.no_more.cancelled().await;
-        queue.close().await;
-        return Ok(());
-    };
-    let Admin { ready, metrics } = admin;
-    writer(Writer { queue, store, ready, metrics, in_force }, ends.no_more, ends.give_up).await;
-    Ok(())
+/// Makes results until the stop; a role that makes none waits for it.
+async fn work(building: Building<'_>, entrance: Option<Entrance>) {
+    let Building { config, admin, in_force, stop } = building;
+    let Some(queue) = entrance else { return stop.asked.cancelled().await };
+    let watch = Arc::new(Watch::default());
+    let metrics = Arc::clone(&admin.metrics);
+    let _summing = Summing(tokio::spawn(summaries(Arc::clone(&watch), Arc::clone(&metrics))));
+    let checks = Checker { config: Arc::clone(config), in_force: in_force.clone(), queue, watch, metrics };
+    checker(checks, stop.clone()).await;
 }
 
-/// No check will follow: what is in memory goes to the queue, what is in the queue to the store. What does not get there in
-/// time waits in the queue for the next start.
-async fn drain(
-    grace: Duration,
+/// What stages are built with.
+#[derive(Clone, Copy)]
+struct Building<'a> {
+    config: &'a Arc<Config>,
+    admin: &'a Admin,
+    in_force: &'a InForce,
+    stop: &'a Stop,
+}
+
+/// The ends of the queue that are not a stage's.
+#[derive(Default)]
+struct Ended {
+    /// For the checker.
+    entrance: Option<Entrance>,
+    /// For the writer; `None`: it reads Kafka.
+    log: Option<Log>,
+}
+
+impl Building<'_> {
+    /// The queue with the stages around it, if results are made here. `None`: the stop came first.
+    async fn queue(&self, role: Role, stages: &mut Stages) -> Result<Option<Ended>, Exit> {
+        if !role.makes() {
+            return Ok(Some(Ended::default()));
+        }
+        let Admin { ready, metrics } = self.admin;
+        let Some(queue) = opening::queue(self.config, ready, self.stop).await? else { return Ok(None) };
+        let Queue { tail, reader, gauge } = queue;
+        metrics.watch_queue(gauge.clone());
+        let asked = gauge.clone();
+        ready.ask("queue", move || asked.stats().trouble);
+        let (entrance, appender) = append::appender(tail, append::Limits::default());
+        stages.add("appender", async move |ends| {
+            appender.run(ends.give_up).await;
+            Ok(())
+        });
+        let log = match &self.config.kafka {
+            None => Some(Log::queue(reader, gauge, Most::default())),
+            #[cfg(feature = "kafka")]
+            Some(kafka) => {
+                let relay = opening::relay(reader, kafka, ready);
+                metrics.watch_relay(relay.gauge());
+                stages.add("relay", async move |Ends { no_more, give_up }| {
+                    relay.run(no_more, give_up).await.map_err(|e| Exit::failure(format!("lapwing: {e}")))
+                });
+                None
+            }
+            #[cfg(not(feature = "kafka"))]
+            Some(_) => None, // refused before
+        };
+        Ok(Some(Ended { entrance: Some(entrance), log }))
+    }
+
+    /// The writer. It begins when its store is open, and with Kafka, when that answers.
+    async fn writer(&self, log: Option<Log>, migrate: bool, stages: &mut Stages) -> Result<(), Exit> {
+        if let (StoreSetting::Sqlite(path), false, Some(_)) =
+            (&self.config.store, self.config.store_is_named, &self.config.kafka)
+        {
+            tracing::info!(path = %path.display(), "no `store` is named: results go to a file of SQLite");
+        }
+        let store = opening::store(self.config, &self.admin.ready, migrate, self.stop).await?;
+        let (config, admin, in_force) = (Arc::clone(self.config), self.admin.clone(), self.in_force.clone());
+        let stop = self.stop.clone();
+        stages.add("writer", async move |ends| {
+            let Some((log, store)) = both(log, store, &config, &admin.ready, &stop).await? else {
+                // The stop came first. To end before everybody else would look like a fault.
+                ends.no_more.cancelled().await;
+                return Ok(());
+            };
+            admin.metrics.watch_lag(log.lag());
+            let Admin { ready, metrics } = admin;
+            writer(Writer::new(log, store, ready, metrics, in_force), ends).await
+        });
+        Ok(())
+    }
+}
+
+/// The store, and then the log: who has joined the group has partitions, and must be able to store what is in them. `None`: the
+/// stop came first.
+async fn both(
+    log: Option<Log>,
+    store: Opening,
+    config: &Config,
+    ready: &Ready,
     stop: &Stop,
-    ends: &Ends,
-    appending: JoinHandle<usize>,
-    writing: JoinHandle<Result<(), Exit>>,
-) -> Result<(), Exit> {
-    let stages = async {
-        let appended = appending.await;
-        ends.no_more.cancel();
-        (appended, writing.await)
-    };
-    tokio::pin!(stages);
-    let too_late = async {
-        tokio::select! {
-            _ = async { tokio::join!(stop.given_up(grace), sleep(FLUSH)) } => {}
-            () = stop.at_once.cancelled() => {}
+) -> Result<Option<(Log, Store)>, Exit> {
+    let Some(store) = store.await? else {
+        if let Some(log) = log {
+            log.close().await;
         }
+        return Ok(None);
     };
-    let (appended, written) = tokio::select! {
-        done = &mut stages => done,
-        () = too_late => {
-            ends.give_up.cancel();
-            stages.await
-        }
+    let log = match log {
+        Some(log) => Some(log),
+        None => opening::kafka(config, ready, stop).await?,
     };
-    appended.map_err(|e| crashed(&e))?;
-    written.map_err(|e| crashed(&e))?
-}
-
-/// The writer ended while checks went on: the store can't be opened, or the stage has a mistake.
-fn too_early(ended: Result<Result<(), Exit>, JoinError>) -> Exit {
-    match ended {
-        Ok(Err(exit)) => exit,
-        Ok(Ok(())) => Exit::failure("lapwing: the writer ended before it was asked to; this is a mistake in lapwing"),
-        Err(e) => crashed(&e),
-    }
-}
-
-fn crashed(error: &JoinError) -> Exit {
-    Exit::failure(format!("lapwing: a stage crashed: {error}; this is a mistake in lapwing"))
-}
-
-/// Where machines ask for health and metrics; bound before the first check, so that a port that is taken is known at once.
-async fn bind(listen: &Listen) -> Result<TcpListener, Exit> {
-    let addresses: Vec<(String, u16)> = match listen.host.as_deref() {
-        Some(host) => vec![(host.to_owned(), listen.port)],
-        None => ["::", "0.0.0.0"].map(|h| (h.to_owned(), listen.port)).into(),
-    };
-    let mut last = None;
-    for address in addresses {
-        match TcpListener::bind(&address).await {
-            Ok(listener) => return Ok(listener),
-            Err(e) => last = Some(e),
+    match log {
+        Some(log) => Ok(Some((log, store))),
+        None => {
+            store.close().await;
+            Ok(None)
         }
     }
-    let why = last.map_or_else(String::new, |e| match e.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program, or another Lapwing, listens there; choose another address with --listen or web.listen"
-                .into()
-        }
-        _ => e.to_string(),
-    });
-    Err(Exit::failure(format!("lapwing: can't listen on {listen}: {why}")))
 }
 
 async fn summaries(watch: Arc<Watch>, metrics: Arc<Metrics>) {
@@ -233,5 +317,14 @@ async fn summaries(watch: Arc<Watch>, metrics: Arc<Metrics>) {
         if let Some(line) = watch.summary(SUMMARY, metrics.waiting()) {
             exit::tell(&line);
         }
+    }
+}
+
+/// Ends with the checks.
+struct Summing(JoinHandle<()>);
+
+impl Drop for Summing {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -1,151 +1,314 @@
-//! The stage that stores what the queue delivers.
+//! The stage that stores what a log delivers, be it the queue or Kafka.
 
-use crate::{metrics::Metrics, ready::Ready, reload::InForce};
+use crate::{exit::Exit, metrics::Metrics, ready::Ready, reload::InForce, stages::Ends};
 use bus::{
-    Class,
-    queue::{Most, Reader},
+    Class, Log,
+    log::{LogError, Read, Started},
 };
 use model::{
     UnixMs,
-    batch::Batch,
+    batch::{Batch, Source},
     trouble::{Lasting, Say},
 };
 use std::{
+    collections::HashMap,
+    fmt::Display,
+    future::pending,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
-use store::{Keep, Store, Written};
-use tokio::time::{sleep, timeout};
+use store::{Gap, Keep, Position, Store, StoreError, Written};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Before the same is tried again: when the trouble may pass by itself, and when a person must act.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SYSTEMIC: Duration = Duration::from_secs(30);
-/// When no more can come, a read that brings nothing for so long has brought all.
-const LAST_READ: Duration = Duration::from_millis(200);
+/// How often the store is looked at when there is nothing to store.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long it may take for something before that is a trouble.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
 pub struct Writer {
-    pub queue: Reader,
-    pub store: Store,
-    pub ready: Ready,
-    pub metrics: Arc<Metrics>,
+    log: Log,
+    store: Store,
+    ready: Ready,
+    metrics: Arc<Metrics>,
     /// Its `retention.checks` says which results are too old to be stored.
-    pub in_force: InForce,
+    in_force: InForce,
+    /// What the store, and the log as a whole, are troubled with.
+    storing: Lasting,
+    reading: Lasting,
+    stopped: HashMap<Source, Stopped>,
+}
+
+/// A source that is not read at the moment.
+#[derive(Debug)]
+struct Stopped {
+    again_at: Instant,
+    /// Where the batch began that could not be stored; `None`: reading has not begun.
+    from: Option<i64>,
+    trouble: Lasting,
 }
 
 /// read -> store -> release, until nothing more can come and all is stored, or until it is to give up.
 ///
 /// The batch knows its source and its next offset, and the store commits both with the rows: a crash repeats work, loses none
-/// and doubles none. Releasing lets the queue delete; nothing depends on it.
-pub async fn writer(mut writer: Writer, no_more: CancellationToken, give_up: CancellationToken) {
-    tokio::select! {
-        () = writer.run(&no_more) => {}
-        () = give_up.cancelled() => tracing::warn!("results wait in the queue for the next start"),
-    }
-    writer.queue.close().await;
+/// and doubles none. Releasing lets the queue delete and lag tools see; nothing depends on it.
+///
+/// # Errors
+/// When the log can't be read any more in this process.
+pub async fn writer(mut writer: Writer, ends: Ends) -> Result<(), Exit> {
+    let ended = tokio::select! {
+        ended = writer.run(&ends.no_more) => ended,
+        () = ends.give_up.cancelled() => {
+            tracing::warn!("results wait for the next start");
+            Ok(())
+        }
+    };
+    writer.log.close().await;
     writer.store.close().await;
+    ended.map_err(|e| Exit::failure(format!("lapwing: {e}")))
 }
 
 impl Writer {
-    async fn run(&mut self, no_more: &CancellationToken) {
-        let mut next = self.resume().await;
-        while let Some(batch) = self.read(next, no_more).await {
-            next = self.store(&batch).await;
-            self.queue.release(next);
-        }
+    pub fn new(log: Log, store: Store, ready: Ready, metrics: Arc<Metrics>, in_force: InForce) -> Self {
+        let (storing, reading, stopped) = (Lasting::default(), Lasting::default(), HashMap::new());
+        Self { log, store, ready, metrics, in_force, storing, reading, stopped }
     }
 
-    /// Where the store stands.
-    async fn resume(&mut self) -> i64 {
-        let mut trouble = Lasting::default();
+    async fn run(&mut self, no_more: &CancellationToken) -> Result<(), LogError> {
         loop {
-            let stored = match self.store.next_offset(self.queue.source()).await {
-                Ok(stored) => stored,
-                Err(e) => {
-                    self.wait(&mut trouble, e.class(), &e).await;
+            let read = tokio::select! {
+                read = self.log.read(no_more) => read,
+                () = due(&self.stopped) => {
+                    self.try_again().await;
+                    continue;
+                }
+                () = sleep(LOOK) => {
+                    self.look().await;
                     continue;
                 }
             };
-            match self.queue.resume(stored).await {
-                Ok(next) => {
-                    self.over(&mut trouble);
-                    return next;
-                }
-                Err(e) => self.wait(&mut trouble, e.class(), &e).await,
+            match read {
+                Ok(Some(read)) => self.take(read).await,
+                Ok(None) => break,
+                Err(e) => self.unreadable(e).await?,
+            }
+        }
+        loop {
+            match self.log.read_rest().await {
+                Ok(Some(read)) => self.take(read).await,
+                Ok(None) => return Ok(()),
+                Err(e) => self.unreadable(e).await?,
             }
         }
     }
 
-    /// The next batch. `None`: nothing more can come.
-    async fn read(&mut self, from: i64, no_more: &CancellationToken) -> Option<Batch> {
-        let mut trouble = Lasting::default();
-        loop {
-            let read = match self.queue.read(from, &Most::default(), no_more).await {
-                Ok(None) => {
-                    let at_once = Most { pace: Duration::ZERO, ..Most::default() };
-                    let nobody = CancellationToken::new();
-                    match timeout(LAST_READ, self.queue.read(from, &at_once, &nobody)).await {
-                        Ok(read) => read,
-                        Err(_nothing) => return None,
+    async fn take(&mut self, read: Read) {
+        if let Some(Say::Over(lasted)) = self.reading.gone(now()) {
+            tracing::info!(?lasted, "results can be read again");
+        }
+        self.ready.has("log");
+        match read {
+            Read::Opened(source) => self.begin(&source).await,
+            Read::Batch(batch) => self.keep(&batch).await,
+            Read::Closed(source) => {
+                self.stopped.remove(&source);
+                self.ready.has(&part(&source));
+            }
+        }
+    }
+
+    /// Reads a source from where the store stands.
+    async fn begin(&mut self, source: &Source) {
+        let stored = match self.store.position(source).await {
+            Ok(Position::At(next)) => Some(next),
+            Ok(Position::New) => None,
+            // A queue that was restored is a new one, and what is in it is new.
+            Ok(Position::Remade { .. }) if self.log.is_made_anew_by_itself() => None,
+            Ok(Position::Remade { log, next }) => {
+                let why = format!(
+                    "it was created anew: the store has read topic id {log} up to {next}, and the topic there now is {} \
+                     (lapwing db offsets --set says where to go on)",
+                    source.log
+                );
+                return self.stop(source, None, Class::Systemic, &why);
+            }
+            Err(e) => return self.stop(source, None, e.class(), &e),
+        };
+        match self.log.start(source, stored).await {
+            Ok(None) => {}
+            Ok(Some(Started { gap: None, .. })) => self.goes_on(source),
+            Ok(Some(Started { gap: Some(gap), .. })) => {
+                let at = UnixMs::from_system(SystemTime::now());
+                let gap = Gap { source: source.clone(), from: gap.from, to: gap.to, at };
+                match self.store.record_gap(&gap).await {
+                    Ok(Written::Committed(_)) => self.goes_on(source),
+                    Ok(Written::Behind { next }) => {
+                        self.log.seek(source, next);
+                        self.goes_on(source);
+                    }
+                    Err(e) => {
+                        self.log.hold(source);
+                        self.stop(source, None, e.class(), &e);
                     }
                 }
-                read => read,
-            };
-            match read {
-                Ok(batch) => {
-                    self.over(&mut trouble);
-                    return batch;
-                }
-                Err(e) => self.wait(&mut trouble, e.class(), &e).await,
             }
+            Err(e) => self.stop(source, None, e.class(), &e),
         }
     }
 
-    /// Writes the batch, however long it takes. Returns where reading goes on.
-    async fn store(&mut self, batch: &Batch) -> i64 {
-        let mut trouble = Lasting::default();
+    /// Writes the batch, however long it takes, unless a person must act: then its source is stopped.
+    async fn keep(&mut self, batch: &Batch) {
+        let source = &batch.source;
         loop {
-            let checks = self.in_force.borrow().retention.checks;
-            let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
-            let begun = Instant::now();
-            match self.store.write(batch, &keep).await {
-                Ok(Written::Committed(counts)) => {
-                    self.over(&mut trouble);
-                    self.metrics.stored(&counts, begun.elapsed());
-                    return batch.next;
+            match self.write(batch).await {
+                Ok(Written::Committed(_)) => {
+                    self.log.release(batch);
+                    return self.goes_on(source);
                 }
                 Ok(Written::Behind { next }) => {
-                    tracing::warn!(from = batch.from, next, "the store stands elsewhere; reading goes on there");
-                    return next;
+                    let (part, from) = (part(source), batch.from);
+                    tracing::warn!(part, from, next, "the store stands elsewhere; reading goes on there");
+                    self.log.seek(source, next);
+                    return self.goes_on(source);
                 }
-                Err(e) => self.wait(&mut trouble, e.class(), &e).await,
+                Err(e) if e.class() == Class::Transient => {
+                    self.cannot_store(&e);
+                    sleep(RETRY).await;
+                }
+                Err(e) => {
+                    self.log.hold(source);
+                    return self.stop(source, Some(batch.from), e.class(), &e);
+                }
             }
         }
     }
 
-    async fn wait(&self, trouble: &mut Lasting, class: Class, error: &impl std::fmt::Display) {
-        self.ready.lacks("store", error.to_string());
-        match trouble.met(Instant::now()) {
+    async fn write(&mut self, batch: &Batch) -> Result<Written, StoreError> {
+        let checks = self.in_force.borrow().retention.checks;
+        let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
+        let begun = Instant::now();
+        let ready = self.ready.clone();
+        let written = patient(&ready, self.store.write(batch, &keep)).await?;
+        if let Written::Committed(counts) = &written {
+            self.metrics.stored(counts, begun.elapsed());
+        }
+        self.can_store();
+        Ok(written)
+    }
+
+    /// With nothing to store: would it work?
+    async fn look(&mut self) {
+        match timeout(PATIENCE, self.store.look()).await {
+            Ok(Ok(())) => self.can_store(),
+            Ok(Err(e)) => self.cannot_store(&e),
+            Err(_) => self.cannot_store(&format!("the store has not answered for {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    fn cannot_store(&mut self, why: &impl Display) {
+        self.ready.lacks("store", why.to_string());
+        match self.storing.met(now()) {
             Some(Say::Lasts(lasted)) => {
-                tracing::error!(%error, ?lasted, "results still can't be stored; they wait in the queue");
+                tracing::error!(error = %why, ?lasted, "results still can't be stored; they wait");
             }
-            Some(Say::Begins | Say::Over(_)) => {
-                tracing::error!(%error, "results can't be stored; they wait in the queue");
-            }
+            Some(Say::Begins | Say::Over(_)) => tracing::error!(error = %why, "results can't be stored; they wait"),
             None => {}
         }
-        sleep(match class {
-            Class::Transient => RETRY,
-            Class::Systemic | Class::Record => RETRY_SYSTEMIC,
-        })
-        .await;
     }
 
-    fn over(&self, trouble: &mut Lasting) {
-        if let Some(Say::Over(lasted)) = trouble.gone(Instant::now()) {
+    fn can_store(&mut self) {
+        if let Some(Say::Over(lasted)) = self.storing.gone(now()) {
             tracing::info!(?lasted, "results can be stored again");
         }
         self.ready.has("store");
     }
+
+    /// A source can't be read, or what is in it not be stored: the others go on.
+    fn stop(&mut self, source: &Source, from: Option<i64>, class: Class, why: &impl Display) {
+        let wait = match class {
+            Class::Transient => RETRY,
+            Class::Systemic | Class::Record => RETRY_SYSTEMIC,
+        };
+        let part = part(source);
+        self.ready.lacks(part.clone(), why.to_string());
+        let trouble = self.stopped.remove(source).map(|stopped| stopped.trouble);
+        let mut trouble = trouble.unwrap_or_default();
+        match trouble.met(now()) {
+            Some(Say::Lasts(lasted)) => tracing::error!(part, error = %why, ?lasted, "its results still wait"),
+            Some(Say::Begins | Say::Over(_)) => tracing::error!(part, error = %why, ?wait, "its results wait"),
+            None => {}
+        }
+        self.stopped.insert(source.clone(), Stopped { again_at: Instant::now() + wait, from, trouble });
+    }
+
+    fn goes_on(&mut self, source: &Source) {
+        let Some(mut stopped) = self.stopped.remove(source) else { return };
+        let part = part(source);
+        self.ready.has(&part);
+        if let Some(Say::Over(lasted)) = stopped.trouble.gone(now()) {
+            tracing::info!(part, ?lasted, "its results are stored again");
+        }
+    }
+
+    /// Those whose time has come. Whether they go on now shows when a batch of theirs is stored.
+    async fn try_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Source> =
+            self.stopped.iter().filter(|(_, s)| s.again_at <= now).map(|(source, _)| source.clone()).collect();
+        for source in due {
+            let Some(stopped) = self.stopped.get_mut(&source) else { continue };
+            stopped.again_at = now + RETRY_SYSTEMIC;
+            match stopped.from {
+                Some(from) => self.log.seek(&source, from),
+                None => self.begin(&source).await,
+            }
+        }
+    }
+
+    /// Nothing can be read at the moment, or never again.
+    async fn unreadable(&mut self, error: LogError) -> Result<(), LogError> {
+        if self.log.has_ended() {
+            return Err(error);
+        }
+        self.ready.lacks("log", error.to_string());
+        match self.reading.met(now()) {
+            Some(Say::Lasts(lasted)) => tracing::error!(%error, ?lasted, "results still can't be read; they wait"),
+            Some(Say::Begins | Say::Over(_)) => tracing::error!(%error, "results can't be read; they wait"),
+            None => {}
+        }
+        sleep(RETRY).await;
+        Ok(())
+    }
+}
+
+/// What a source is called in logs and on `/readyz`.
+fn part(source: &Source) -> String {
+    format!("partition {}/{}", source.name, source.partition)
+}
+
+/// Waits until the first of them is to be tried again.
+async fn due(stopped: &HashMap<Source, Stopped>) {
+    match stopped.values().map(|stopped| stopped.again_at).min() {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// Says on `/readyz` when something takes the store too long, and goes on waiting for it.
+async fn patient<T>(ready: &Ready, written: impl Future<Output = T>) -> T {
+    tokio::pin!(written);
+    tokio::select! {
+        written = &mut written => return written,
+        () = sleep(PATIENCE) => {}
+    }
+    ready.lacks("store", format!("a batch is being stored for more than {} s", PATIENCE.as_secs()));
+    written.await
+}
+
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }

@@ -207,6 +207,14 @@ impl Store {
         }
     }
 
+    /// Whether it could be written to now: for a writer that has nothing to write, so that a trouble is known before results come.
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.look().await,
+            Self::Postgres(store) => store.look().await,
+        }
+    }
+
     /// Waits until everything is closed.
     pub async fn close(self) {
         match self {

@@ -13,6 +13,31 @@ fn the_sample_loads_and_watches_lapwing_itself() {
 }
 
 #[test]
+fn the_sample_of_both_roles_loads_with_and_without_what_the_sample_of_the_environment_names() {
+    let sample = repository().join("lapwing.kafka.sample.yaml");
+    let loaded = |variables: &[(&str, &str)]| {
+        let variables: Environment = variables.iter().copied().collect();
+        load(&sample, &variables).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let brokers = |config: &config::Config| config.kafka.as_ref().expect("a section kafka").brokers.clone();
+    let plain = loaded(&[]);
+    let (probe, write) = (plain.metrics.of_probe().to_string(), plain.metrics.of_write().to_string());
+    for (id, listen) in [("prober", probe), ("writer", write)] {
+        let own = plain.targets.iter().find(|t| t.id.as_str() == id).expect("a target of its own");
+        assert_eq!(own.url.as_str(), format!("http://{listen}/healthz"));
+    }
+    assert_eq!(brokers(&plain), ["127.0.0.1:19092"]);
+
+    let text = std::fs::read_to_string(repository().join(".env.sample")).unwrap();
+    let named: Vec<_> = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('=')).collect();
+    let named: Vec<_> = named.into_iter().filter(|(name, _)| name.starts_with("LAPWING_KAFKA")).collect();
+    assert_eq!(brokers(&loaded(&named)), ["broker-1:9092"]);
+    for variable in ["LAPWING_KAFKA", "LAPWING_STORE"] {
+        assert!(text.contains(&format!("#{variable}=")), "{variable} is not in .env.sample");
+    }
+}
+
+#[test]
 fn the_starter_loads() {
     assert_eq!(Folder::new(config::starter()).good().targets.len(), 2);
 }

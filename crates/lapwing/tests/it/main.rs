@@ -21,6 +21,8 @@ mod outage;
 mod postgres;
 #[cfg(test)]
 mod reload;
+#[cfg(all(test, feature = "kafka"))]
+mod roles;
 #[cfg(test)]
 mod starting;
 #[cfg(test)]

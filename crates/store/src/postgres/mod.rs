@@ -133,6 +133,10 @@ impl PostgresStore {
         self.with_session("note a gap in", async |session, _| record_gap(session, gap).await).await
     }
 
+    pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
+        self.with_session("write to", async |session, _| Ok(session.client.batch_execute("").await?)).await
+    }
+
     pub(crate) async fn close(self) {
         if let Some(session) = self.session {
             session.close().await;

@@ -59,6 +59,14 @@ impl SqliteStore {
         written.map_err(|e| Error::new("note a gap in", self.file.path(), e).into())
     }
 
+    pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
+        let looked = async {
+            self.connection.begin().await?;
+            self.connection.rollback().await
+        };
+        looked.await.map_err(|e| Error::new("write to", self.file.path(), e).into())
+    }
+
     pub(crate) async fn close(self) {
         self.connection.close().await;
     }

@@ -113,15 +113,20 @@ async fn up(folder: Result<Lasting, ServiceError>) -> Result<i32, Box<dyn Error>
         started = started => started?,
         _ = signals.next() => return Ok(0),
     };
-    let environment = format!("{POSTGRES_VARIABLE}={}\n{KAFKA_VARIABLE}={}\n", postgres.url(), kafka.brokers());
+    let (store, brokers) = (postgres.lasting_database("lapwing").await?, kafka.brokers());
+    // The first two are for lapwing.kafka.sample.yaml, the others for the tests.
+    let environment = format!(
+        "LAPWING_STORE={store}\nLAPWING_KAFKA={brokers}\n{POSTGRES_VARIABLE}={}\n{KAFKA_VARIABLE}={brokers}\n",
+        postgres.url()
+    );
     let file = folder.path().join("env");
     std::fs::write(&file, &environment).map_err(|error| format!("write {file:?}: {error}"))?;
     let mut out = std::io::stdout();
-    let store = postgres.lasting_database("lapwing").await?;
-    writeln!(out, "PostgreSQL  {store}\nKafka       {}\n\n{environment}", kafka.brokers())?;
+    writeln!(out, "PostgreSQL  {store}\nKafka       {brokers}\n\n{environment}")?;
     writeln!(
         out,
-        "Both lines are in {} too. Ctrl-C stops them; the data stay in {}.",
+        "These lines are in {} too, where make run-producer and make run-consumer find them. Ctrl-C stops both servers; \
+         the data stay in {}.",
         file.display(),
         folder.path().display()
     )?;

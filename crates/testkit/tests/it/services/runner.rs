@@ -108,7 +108,7 @@ fn a_lasting_folder_keeps_the_data_and_is_held_by_one() {
         let store = running.wait_for_line(LIMIT, |line| line.starts_with("PostgreSQL"));
         running.wait_for_line(LIMIT, |line| line.starts_with("LAPWING_TEST_KAFKA="));
         let told = running.wait_for_line(LIMIT, |line| line.contains("Ctrl-C"));
-        assert!(program.read("kept/env").starts_with("LAPWING_TEST_POSTGRES=postgres://"), "{told}");
+        assert!(program.read("kept/env").contains("\nLAPWING_TEST_POSTGRES=postgres://"), "{told}");
         execute(store.rsplit_once(' ').unwrap().1, sql);
         let second = program.run(&["up", "kept"]);
         assert!(second.code == 2 && second.stderr.contains("is in use"), "{second}");

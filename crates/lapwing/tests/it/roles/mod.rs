@@ -1,0 +1,8 @@
+//! `lapwing probe` -> Kafka -> `lapwing write`: both halves of the pipeline as programs of their own, on real services.
+
+mod apart;
+mod changes;
+mod passing;
+mod poison;
+mod stage;
+mod waiting;
