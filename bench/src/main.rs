@@ -9,6 +9,9 @@ mod load;
 mod nginx;
 mod pipeline;
 mod report;
+mod roles;
+mod rows;
+mod store;
 
 use clap::{Parser, Subcommand};
 use load::Load;
@@ -35,6 +38,24 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// The store's write path on PostgreSQL, beside COPY and beside prepared upserts
+    Store {
+        /// How often each is measured; the median counts
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Million rows to go on for; 0: don't
+        #[arg(long, default_value_t = 14)]
+        sustained: u64,
+    },
+    /// `lapwing probe` -> Kafka -> `lapwing write` -> PostgreSQL
+    Roles {
+        /// The built `lapwing`
+        #[arg(long, default_value = "target/release/lapwing")]
+        bin: PathBuf,
+        /// Million results that wait
+        #[arg(long, default_value_t = 2.0)]
+        millions: f64,
+    },
     /// The floor program: hyper's connection and a lazy DFA, no result, no expectations
     Floor(Load),
     /// The engine: `Prober::check` in a closed loop
@@ -44,6 +65,8 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::All { bin, seconds, rounds } => report::all(&bin, Duration::from_secs(seconds), rounds),
+        Command::Store { rounds, sustained } => store::all(rounds, sustained),
+        Command::Roles { bin, millions } => roles::all(&bin, millions),
         Command::Floor(load) => load.run(floor::Floor::new),
         Command::Engine(load) => load.run(engine::Engine::new),
     }
