@@ -21,7 +21,7 @@ mod outage;
 mod postgres;
 #[cfg(test)]
 mod reload;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod starting;

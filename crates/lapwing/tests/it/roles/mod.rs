@@ -1,4 +1,5 @@
 //! `lapwing probe` -> Kafka -> `lapwing write`: both halves of the pipeline as programs of their own, on real services.
+#![cfg(feature = "kafka")]
 
 mod apart;
 mod changes;
