@@ -182,6 +182,24 @@ pub enum DbCommand {
     /// Make the database, or bring its schema up to this version
     #[command(after_help = "Example:\n  lapwing db migrate -c lapwing.yaml")]
     Migrate,
+    /// Show how far each partition is stored, or say where reading goes on
+    #[command(
+        after_help = "Examples:\n  lapwing db offsets -c lapwing.yaml\n  lapwing db offsets -c lapwing.yaml --set 0=earliest --set 1=4711\n\nWriters at work take a new offset over by themselves. Reading records again doubles nothing; passing over some loses them."
+    )]
+    Offsets(OffsetsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct OffsetsArgs {
+    /// Where to go on in a partition: a number, `earliest` or `latest`; `all=` is every partition (repeatable)
+    #[arg(long, value_name = "PARTITION=OFFSET")]
+    pub set: Vec<String>,
+    /// Don't ask
+    #[arg(long, requires = "set")]
+    pub yes: bool,
+    /// An object a line
+    #[arg(long, conflicts_with = "set")]
+    pub json: bool,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod exit;
 mod listen;
 mod logging;
 mod metrics;
+mod offsets;
 mod opening;
 mod ready;
 mod reload;
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
             ConfigCommand::Schema => commands::config_schema(),
             ConfigCommand::Init(args) => commands::config_init(&cli.shared, args),
         },
-        Command::Db { command: DbCommand::Migrate } => commands::db_migrate(&cli.shared),
+        Command::Db { command } => match command {
+            DbCommand::Migrate => commands::db_migrate(&cli.shared),
+            DbCommand::Offsets(args) => offsets::db_offsets(&cli.shared, args),
+        },
         Command::Completions { shell } => commands::completions(*shell),
         Command::Man => commands::man(),
     };

@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SYSTEMIC: Duration = Duration::from_secs(30);
 /// How often the store is looked at when there is nothing to store.
-const LOOK: Duration = Duration::from_secs(2);
-/// How long it may take for something before that is a trouble.
-const PATIENCE: Duration = Duration::from_secs(4);
+const LOOK: Duration = Duration::from_secs(1);
+/// How long it may take for something before that is a trouble: `/readyz` has 5 s to tell.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub struct Writer {

@@ -49,6 +49,14 @@ impl Position {
     }
 }
 
+/// How far a source is stored, as it stands in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOffset {
+    pub source: Source,
+    /// The first record that is not stored.
+    pub next: i64,
+}
+
 /// Records that had expired before they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -204,6 +212,23 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.record_gap(gap).await,
             Self::Postgres(store) => store.record_gap(gap).await,
+        }
+    }
+
+    /// Of every source that was ever stored, by name and partition.
+    pub async fn offsets(&mut self) -> Result<Vec<StoredOffset>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.offsets().await,
+            Self::Postgres(store) => store.offsets().await,
+        }
+    }
+
+    /// Says where reading goes on, whatever was read before: for a person who knows. A writer at work notices with its next batch,
+    /// or when it tries a stopped source again.
+    pub async fn set_offset(&mut self, source: &Source, next: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.set_offset(source, next).await,
+            Self::Postgres(store) => store.set_offset(source, next).await,
         }
     }
 

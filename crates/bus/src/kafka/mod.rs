@@ -13,12 +13,14 @@ mod native;
 mod part;
 mod reach;
 mod settings;
+mod topic;
 mod watch;
 
 pub use consumer::Consumer;
 pub use error::Error;
 pub use part::Most;
 pub use reach::Reach;
+pub use topic::{Topic, look};
 
 pub(crate) use cluster::{Cluster, Needed};
 pub(crate) use settings::producer as producer_settings;

@@ -17,7 +17,7 @@ mod write;
 
 pub use error::{Error, OpenError};
 
-use crate::{Counts, Gap, Keep, Position, Settings, StoreError, Written};
+use crate::{Counts, Gap, Keep, Position, Settings, StoreError, StoredOffset, Written};
 use columns::Time;
 use error::Fault;
 use model::{
@@ -33,7 +33,7 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{
-    Client,
+    Client, Row,
     types::{ToSql, Type},
 };
 use tokio_util::sync::CancellationToken;
@@ -133,6 +133,14 @@ impl PostgresStore {
         self.with_session("note a gap in", async |session, _| record_gap(session, gap).await).await
     }
 
+    pub(crate) async fn offsets(&mut self) -> Result<Vec<StoredOffset>, StoreError> {
+        self.with_session("read the offsets in", async |session, _| offsets(&session.client).await).await
+    }
+
+    pub(crate) async fn set_offset(&mut self, source: &Source, next: i64) -> Result<(), StoreError> {
+        self.with_session("set the offset in", async |session, _| set_offset(&session.client, source, next).await).await
+    }
+
     pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
         self.with_session("write to", async |session, _| Ok(session.client.batch_execute("").await?)).await
     }
@@ -199,6 +207,30 @@ async fn position(client: &Client, source: &Source) -> Result<Position, Fault> {
     let rows = client.query_typed(query, &values).await?;
     let stored = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<Vec<_>, Fault>>()?;
     Ok(Position::among(stored, source))
+}
+
+async fn offsets(client: &Client) -> Result<Vec<StoredOffset>, Fault> {
+    let query = "select log, name, partition, next from offsets order by name, partition, log";
+    let rows = client.query_typed(query, &[]).await?;
+    let stored = |row: &Row| {
+        let (log, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let source = Source { log: log.into(), name: name.into(), partition: row.try_get(2)? };
+        Ok(StoredOffset { source, next: row.try_get(3)? })
+    };
+    rows.iter().map(stored).collect()
+}
+
+async fn set_offset(client: &Client, source: &Source, next: i64) -> Result<(), Fault> {
+    let set = "insert into offsets (log, partition, name, next) values ($1, $2, $3, $4)
+               on conflict (log, partition) do update set next = excluded.next, name = excluded.name";
+    let values: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&&*source.log, Type::TEXT),
+        (&source.partition, Type::INT4),
+        (&&*source.name, Type::TEXT),
+        (&next, Type::INT8),
+    ];
+    client.execute_typed(set, &values).await?;
+    Ok(())
 }
 
 async fn next_offset(client: &Client, source: &Source) -> Result<Option<i64>, Fault> {

@@ -3,12 +3,12 @@
 mod names;
 mod rows;
 
-use crate::{Counts, Gap, Keep, Position, StoreError, Written, dead};
+use crate::{Counts, Gap, Keep, Position, StoreError, StoredOffset, Written, dead};
 use ::sqlite::{Connection, Error, Kind, OpenError, OpenFile, Settings};
 use model::batch::{Batch, Content, DeadLetter, DeadReason, Entry, Source};
 use names::Names;
 use rows::{Inserted, Inserts, Row};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,21 @@ impl SqliteStore {
         };
         let written = written.await;
         written.map_err(|e| Error::new("note a gap in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn offsets(&mut self) -> Result<Vec<StoredOffset>, StoreError> {
+        let found = offsets(self.connection.sql()).await;
+        found.map_err(|e| Error::new("read the offsets in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn set_offset(&mut self, source: &Source, next: i64) -> Result<(), StoreError> {
+        let set = async {
+            self.connection.begin().await?;
+            let work = set_offset(self.connection.sql(), source, next).await;
+            self.connection.end(work).await
+        };
+        let set = set.await;
+        set.map_err(|e| Error::new("set the offset in", self.file.path(), e).into())
     }
 
     pub(crate) async fn look(&mut self) -> Result<(), StoreError> {
@@ -217,6 +232,25 @@ async fn position(sql: &mut SqliteConnection, source: &Source) -> sqlx::Result<P
     let rows = query.bind(source.partition).bind(&*source.log).bind(&*source.name).fetch_all(sql).await?;
     let stored = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<sqlx::Result<Vec<_>>>()?;
     Ok(Position::among(stored, source))
+}
+
+async fn offsets(sql: &mut SqliteConnection) -> sqlx::Result<Vec<StoredOffset>> {
+    let rows = sqlx::query("select log, name, partition, next from offsets order by name, partition, log");
+    let stored = |row: &SqliteRow| {
+        let (log, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let source = Source { log: log.into(), name: name.into(), partition: row.try_get(2)? };
+        Ok(StoredOffset { source, next: row.try_get(3)? })
+    };
+    rows.fetch_all(sql).await?.iter().map(stored).collect()
+}
+
+async fn set_offset(sql: &mut SqliteConnection, source: &Source, next: i64) -> sqlx::Result<()> {
+    let set = sqlx::query(
+        "insert into offsets (log, partition, name, next) values (?1, ?2, ?3, ?4)
+         on conflict (log, partition) do update set next = excluded.next, name = excluded.name",
+    );
+    let set = set.bind(&*source.log).bind(source.partition).bind(&*source.name).bind(next);
+    set.execute(sql).await.map(drop)
 }
 
 async fn next_offset(sql: &mut SqliteConnection, source: &Source) -> sqlx::Result<Option<i64>> {

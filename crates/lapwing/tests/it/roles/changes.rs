@@ -73,5 +73,17 @@ async fn a_topic_that_was_made_anew_stops_its_partitions_with_the_way_out() {
         status == 503 && body.contains("/0: it was created anew") && body.contains("db offsets --set")
     });
     assert_eq!(stage.stored().await, 3, "nothing of the new topic is stored before somebody has said so");
+    let refused = writer.at.program.run(&["db", "offsets", "--set", "0=earliest"]);
+    assert!(refused.code == 2 && refused.stderr.contains("--yes"), "{refused}");
+    let beyond = writer.at.program.run(&["db", "offsets", "--set", "0=11", "--yes"]);
+    assert!(beyond.code == 2 && beyond.stderr.contains("from 0 up to 10"), "{beyond}");
+    let set = writer.at.program.run(&["db", "offsets", "--set", "0=4", "--yes"]);
+    assert!(set.code == 0 && set.stderr.contains("/0: not read yet -> 4"), "{set}");
+    stage.wait_for_rows(9).await;
+    until("/readyz says 200 again", LIMIT, || writer.at.readiness().0 == 200);
+    let shown = writer.at.program.run(&["db", "offsets", "--json"]).json();
+    let next: Vec<_> = shown.iter().map(|line| (line["topic"].as_str(), line["next"].as_i64())).collect();
+    let name = Some(stage.topic.name.as_str());
+    assert!(next.len() == 2 && next.contains(&(name, Some(3))) && next.contains(&(name, Some(10))), "{shown:?}");
     assert_eq!(stop(writing).code, 0);
 }

@@ -37,3 +37,16 @@ async fn a_log_that_was_made_anew_under_its_name_is_told_from_a_new_one() {
     s.follow("second", &[line(1, 30, "")]).await;
     assert_eq!(s.store.position(&source("second")).await.unwrap(), Position::At(1));
 }
+
+#[tokio::test]
+async fn where_a_person_says_is_where_reading_goes_on() {
+    let mut s = stage().await;
+    s.follow("log", &[line(1, 0, ""), line(1, 30, "")]).await;
+    s.store.set_offset(&source("log"), 7).await.unwrap();
+    s.store.set_offset(&source("another"), 3).await.unwrap();
+    assert_eq!(s.store.position(&source("log")).await.unwrap(), Position::At(7));
+    let stored: Vec<_> = s.store.offsets().await.unwrap().into_iter().map(|o| (o.source.log, o.next)).collect();
+    assert_eq!(stored, [("another".into(), 3), ("log".into(), 7)]);
+    assert_eq!(s.write(&batch("log", 2, &[line(1, 60, "")])).await.unwrap(), Written::Behind { next: 7 });
+    assert!(matches!(s.write(&batch("log", 7, &[line(1, 60, "")])).await.unwrap(), Written::Committed(_)));
+}
