@@ -58,6 +58,7 @@ pub(crate) enum Kind {
     Text(Rule),
     BodyPattern,
     HeaderPattern,
+    Cel,
     File(Content),
     /// A single value is a list of one.
     List {

@@ -73,6 +73,7 @@ impl Fingerprint for Limits {
         for (name, pattern) in &self.headers {
             (name, pattern.text()).hash(into);
         }
+        self.cel.as_ref().map(|e| e.text()).hash(into);
         (&self.matches, &self.not_matches, self.time).hash(into);
         match self.certificate {
             None => {}

@@ -19,8 +19,6 @@ const OF_CONFIG: &[(&[&str], Used)] = &[(&["probe", "online_check"], any_item)];
 const OF_TARGET: &[(&[&str], Used)] = &[
     (&["request", "http"], |n| n.as_text() == Some("2")),
     (&["request", "proxy"], written),
-    (&["expect", "cel"], written),
-    (&["warn", "cel"], written),
 ];
 
 type Used = fn(&Node) -> bool;

@@ -57,6 +57,7 @@ fn limits(workshop: &mut Workshop<'_>, view: View<'_>, texts: &mut Vec<Arc<str>>
         headers,
         matches: indices(body.items("matches"), texts),
         not_matches: indices(body.items("not_matches"), texts),
+        cel: view.node("cel").and_then(|n| workshop.patterns.expression(&n.as_shared_text()?).ok()),
         time: view.read("time", units::duration),
         certificate: view.read("certificate", units::certificate),
     }

@@ -1,7 +1,10 @@
-//! Patterns, compiled once for the whole config and shared where they are equal.
+//! Patterns and expressions, compiled once for the whole config and shared where they are equal.
 
 use crate::units::write_size;
-use model::pattern::{HeaderPattern, Patterns};
+use model::{
+    cel::Expression,
+    pattern::{HeaderPattern, Patterns},
+};
 use std::{collections::HashMap, sync::Arc};
 
 const LONGEST: usize = 256 << 10;
@@ -11,6 +14,7 @@ pub(crate) struct PatternCache {
     /// By their texts: of one alone, to be judged at its place, and of the targets that have it alone.
     bodies: HashMap<Vec<Arc<str>>, Result<Arc<Patterns>, String>>,
     headers: HashMap<Arc<str>, Result<HeaderPattern, String>>,
+    expressions: HashMap<Arc<str>, Result<Arc<Expression>, String>>,
 }
 
 impl PatternCache {
@@ -39,6 +43,15 @@ impl PatternCache {
         let compiled = HeaderPattern::new(text).map_err(|e| predicate(&e.message));
         self.headers.insert(text.clone(), compiled.clone());
         compiled
+    }
+
+    pub fn expression(&mut self, text: &Arc<str>) -> Result<Arc<Expression>, String> {
+        if let Some(known) = self.expressions.get(text) {
+            return known.clone();
+        }
+        let read = Expression::new(text).map(Arc::new).map_err(|e| e.to_string());
+        self.expressions.insert(text.clone(), read.clone());
+        read
     }
 }
 

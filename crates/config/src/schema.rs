@@ -74,7 +74,7 @@ impl Definitions {
             Kind::Size { .. } => vec![text(SIZE_PATTERN)],
             Kind::OneOf(words) => vec![json!({ "enum": spellings(words) })],
             Kind::Text(rule) => return with_reference(rule_forms(rule), rule.pattern.is_some()),
-            Kind::BodyPattern | Kind::HeaderPattern => return vec![any_text()],
+            Kind::BodyPattern | Kind::HeaderPattern | Kind::Cel => return vec![any_text()],
             Kind::File(_) => return vec![json!({ "type": "string", "minLength": 1 })],
             Kind::List { of, min } => return self.list(of, *min),
             Kind::Map(shape) => return vec![self.reference(shape)],

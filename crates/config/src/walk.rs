@@ -9,6 +9,7 @@ use crate::{
     mistakes::Report,
     patterns::PatternCache,
     place::{Path, Sources},
+    rules,
     tree::{Entry, Node, Value},
     units,
 };
@@ -96,9 +97,19 @@ impl Walk<'_> {
             Kind::Text(rule) => (rule.check)(text),
             Kind::BodyPattern => self.patterns.body(std::slice::from_ref(text)).map(drop),
             Kind::HeaderPattern => self.patterns.header(text).map(drop),
+            Kind::Cel => self.expression(node, text),
             Kind::File(content) => self.files.check(&self.sources.folder(node.place.source).join(&**text), *content),
             Kind::List { .. } | Kind::Map(_) | Kind::Short { .. } | Kind::Named(_) => Ok(()),
         }
+    }
+
+    fn expression(&mut self, node: &Node, text: &Arc<str>) -> Result<(), String> {
+        rules::not_empty(text)?;
+        // What is wrong with it is told in its own words, and those of a variable are not told.
+        self.patterns.expression(text).map(drop).map_err(|why| match node.origin {
+            Some(_) => "is no expression of CEL that can be used".into(),
+            None => why,
+        })
     }
 
     fn list(&mut self, node: &Node, (of, min): (&Kind, usize), privacy: Privacy, path: &Path<'_>) -> Node {

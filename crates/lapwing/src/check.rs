@@ -188,6 +188,8 @@ fn given_up(target: &Target, location: Location, started_at: UnixMs, attempts: u
         failure: Some(finding),
         matched: None,
         body_bytes: 0,
+        kept: None,
+        outcomes: Vec::new(),
         total: Duration::ZERO,
         certificates: Vec::new(),
         now: started_at,

@@ -2,10 +2,11 @@
 
 use crate::{
     UnixMs,
+    cel::{Expression, Outcome},
     pattern::Matched,
     result::{Finding, HttpVersion},
 };
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// The head of a final response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,14 @@ pub struct Validity {
     pub not_after: UnixMs,
 }
 
+/// A body, decompressed, as far as expressions may read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptBody {
+    Whole(Vec<u8>),
+    /// It has more than [`crate::cel::MAX_BODY`].
+    TooLarge,
+}
+
 /// What one attempt brought.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -68,6 +77,10 @@ pub struct Answer {
     /// Which patterns matched; there when the body was read to its end.
     pub matched: Option<Matched>,
     pub body_bytes: u64,
+    /// There when the body was read to its end and an expression reads it, until the expressions have been evaluated.
+    pub kept: Option<KeptBody>,
+    /// What the target's expressions say; there when they have been evaluated.
+    pub outcomes: Vec<(Arc<Expression>, Outcome)>,
     pub total: Duration,
     /// The certificates that `certificate` limits are held against: the verified path without its root, or all presented.
     pub certificates: Vec<Validity>,

@@ -3,10 +3,11 @@
 use crate::{
     Reason, Target, Verdict,
     answer::{Answer, Validity},
+    cel::{Expression, Outcome},
     pattern::{HeaderPattern, Patterns},
     result::Finding,
     target::{CertificateLimit, Limits, StatusSet},
-    text::{duration, thousands},
+    text::{duration, message, thousands},
 };
 use http::HeaderName;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use std::time::Duration;
 /// The verdict, and why it is not `up`. (The contract, section 5: "Which one".)
 ///
 /// What comes first wins: at the head `status`, then `header`, even if the body then breaks; while reading what broke the
-/// exchange; at the end the body's patterns, the time, the certificate. Only an answer that meets all of `expect` is held
-/// against `warn`.
+/// exchange; at the end the body's patterns, the expression, the time, the certificate. Only an answer that meets all of
+/// `expect` is held against `warn`.
 pub fn judge(target: &Target, answer: &Answer) -> (Verdict, Option<Finding>) {
     let patterns = target.patterns.as_deref();
     let missed =
@@ -107,6 +108,7 @@ enum Item<'t> {
     Header(&'t HeaderName, &'t HeaderPattern),
     Matches(&'t Patterns, usize),
     NotMatches(&'t Patterns, usize),
+    Cel(&'t Expression),
     Time(Duration),
     Certificate(CertificateLimit),
 }
@@ -122,6 +124,7 @@ impl<'t> Item<'t> {
             .chain(limits.headers.iter().map(|(n, p)| Self::Header(n, p)))
             .chain(body(&limits.matches).map(|(p, i)| Self::Matches(p, i)))
             .chain(body(&limits.not_matches).map(|(p, i)| Self::NotMatches(p, i)))
+            .chain(limits.cel.iter().map(|e| Self::Cel(e)))
             .chain(limits.time.map(Self::Time))
             .chain(limits.certificate.map(Self::Certificate))
     }
@@ -129,7 +132,9 @@ impl<'t> Item<'t> {
     fn stage(&self) -> Stage {
         match self {
             Self::Status(_) | Self::Header(..) => Stage::Head,
-            Self::Matches(..) | Self::NotMatches(..) | Self::Time(_) | Self::Certificate(_) => Stage::End,
+            Self::Matches(..) | Self::NotMatches(..) | Self::Cel(_) | Self::Time(_) | Self::Certificate(_) => {
+                Stage::End
+            }
         }
     }
 
@@ -143,6 +148,7 @@ impl<'t> Item<'t> {
             }
             Self::Matches(_, i) => answer.matched.as_ref().map(|m| m.contains(*i)),
             Self::NotMatches(_, i) => answer.matched.as_ref().map(|m| !m.contains(*i)),
+            Self::Cel(e) => complete.then(|| outcome(e, answer) == Some(&Outcome::True)),
             Self::Time(limit) => complete.then(|| answer.total <= *limit),
             Self::Certificate(limit) => complete.then(|| expiring(*limit, answer).is_none()),
         }
@@ -154,6 +160,7 @@ impl<'t> Item<'t> {
             Self::Header(..) => Reason::Header,
             Self::Matches(..) => Reason::BodyNoMatch,
             Self::NotMatches(..) => Reason::BodyMatch,
+            Self::Cel(_) => Reason::Cel,
             Self::Time(_) => Reason::Slow,
             Self::Certificate(_) => Reason::CertificateExpiring,
         }
@@ -164,6 +171,7 @@ impl<'t> Item<'t> {
             Self::Status(_) => "status".into(),
             Self::Header(name, _) => format!("header {name}"),
             Self::Matches(..) | Self::NotMatches(..) => "body".into(),
+            Self::Cel(_) => "cel".into(),
             Self::Time(_) => "time".into(),
             Self::Certificate(_) => "certificate".into(),
         }
@@ -175,6 +183,7 @@ impl<'t> Item<'t> {
             Self::Header(_, pattern) => format!("/{}/", pattern.text()),
             Self::Matches(p, i) => format!("matches /{}/", p.text(*i)),
             Self::NotMatches(p, i) => format!("does not match /{}/", p.text(*i)),
+            Self::Cel(e) => message(e.text().trim()),
             Self::Time(limit) => format!("at most {}", duration(*limit)),
             Self::Certificate(CertificateLimit::Remaining(d)) => format!("valid for {} more", duration(*d)),
             Self::Certificate(CertificateLimit::Share(s)) => format!("{s}% of its lifetime left"),
@@ -194,6 +203,12 @@ impl<'t> Item<'t> {
                 let found = answer.matched.as_ref().is_some_and(|m| m.contains(*i));
                 format!("{} in {} bytes", if found { "found" } else { "not found" }, thousands(answer.body_bytes))
             }
+            Self::Cel(e) => match outcome(e, answer) {
+                Some(Outcome::True) => "true".into(),
+                Some(Outcome::False) => "false".into(),
+                Some(Outcome::Failed(why)) => format!("an error: {why}"),
+                None => "not evaluated".into(),
+            },
             Self::Time(_) => duration(answer.total),
             Self::Certificate(limit) => match expiring(*limit, answer).or_else(|| answer.certificates.first()) {
                 Some(c) => format!("{}{}", lifetime_left(c, answer), share_left(*limit, c, answer)),
@@ -205,19 +220,28 @@ impl<'t> Item<'t> {
     fn finding(&self, answer: &Answer) -> Finding {
         let (expected, got) = (self.expected(), self.got(answer));
         let read = thousands(answer.body_bytes);
-        let message = match self {
+        let text = match self {
             Self::Status(_) => format!("status {got}, expected {expected}"),
             Self::Header(name, _) => format!("header {name} is {got}, expected {expected}"),
             Self::Matches(p, i) => format!("body does not match /{}/ ({read} bytes read)", p.text(*i)),
             Self::NotMatches(p, i) => format!("body matches /{}/, which it must not ({read} bytes read)", p.text(*i)),
+            // What went wrong stands first: of a long expression the end is cut off.
+            Self::Cel(e) => match outcome(e, answer) {
+                Some(Outcome::Failed(why)) => format!("cel can't be evaluated, for {why}: {expected}"),
+                Some(Outcome::True | Outcome::False) | None => format!("cel is {got}: {expected}"),
+            },
             Self::Time(_) => format!("took {got}, expected {expected}"),
             Self::Certificate(limit) => match expiring(*limit, answer) {
                 Some(c) => format!("certificate {} {got}, expected {expected}", c.subject),
                 None => got,
             },
         };
-        Finding::new(self.reason(), message)
+        Finding::new(self.reason(), text)
     }
+}
+
+fn outcome<'a>(expression: &Expression, answer: &'a Answer) -> Option<&'a Outcome> {
+    answer.outcomes.iter().find(|(e, _)| **e == *expression).map(|(_, outcome)| outcome)
 }
 
 /// The first certificate that does not stay valid as long as the limit says.

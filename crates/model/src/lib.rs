@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod cel;
 pub mod guard;
 pub mod id;
 pub mod judge;

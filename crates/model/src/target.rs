@@ -2,6 +2,7 @@
 
 use crate::{
     Location, TargetId,
+    cel::Expression,
     pattern::{HeaderPattern, Patterns},
 };
 use http::{HeaderName, HeaderValue, Method};
@@ -167,9 +168,17 @@ pub struct Limits {
     pub matches: Vec<usize>,
     /// Indices into the target's [`Patterns`].
     pub not_matches: Vec<usize>,
+    pub cel: Option<Arc<Expression>>,
     /// Total of the last attempt.
     pub time: Option<Duration>,
     pub certificate: Option<CertificateLimit>,
+}
+
+impl Target {
+    /// Those of `expect` and of `warn`.
+    pub fn expressions(&self) -> impl Iterator<Item = &Arc<Expression>> {
+        [&self.expect, &self.warn].into_iter().filter_map(|limits| limits.cel.as_ref())
+    }
 }
 
 /// Inclusive ranges of status codes, as written.

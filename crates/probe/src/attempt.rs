@@ -4,7 +4,7 @@ use crate::{
     Prober,
     clock::{Clock, Leg},
     connect,
-    content::Content,
+    content::{Content, Told},
     deadline::{Deadline, TimedOut},
     hop::Hop,
     http1::{self, Body, HeadReader},
@@ -17,7 +17,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use model::{
     Reason, Target, UnixMs,
     answer::{Answer, Head},
-    pattern::Matched,
     result::{Finding, Look},
     text::{duration, thousands},
 };
@@ -60,7 +59,8 @@ pub struct Attempt<'a> {
     capture: Option<Arc<Capture>>,
     /// The final one, whose body is then read.
     head: Option<Head>,
-    matched: Option<Matched>,
+    /// Of the final body.
+    told: Told,
 }
 
 impl<'a> Attempt<'a> {
@@ -77,7 +77,7 @@ impl<'a> Attempt<'a> {
             shaking: None,
             capture: None,
             head: None,
-            matched: None,
+            told: Told::default(),
         }
     }
 
@@ -101,8 +101,10 @@ impl<'a> Attempt<'a> {
         Answer {
             head: self.head,
             failure,
-            matched: self.matched,
+            matched: self.told.matched,
             body_bytes: look.body_bytes.unwrap_or(0),
+            kept: self.told.kept,
+            outcomes: Vec::new(),
             total,
             certificates: if limited { shown.validities() } else { Vec::new() },
             now: self.now,
@@ -237,7 +239,7 @@ impl<'a> Attempt<'a> {
             }
         }
         self.clock.stop();
-        self.matched = content.end()?;
+        self.told = content.end()?;
         Ok(())
     }
 

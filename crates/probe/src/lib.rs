@@ -12,6 +12,7 @@ mod content;
 mod deadline;
 mod delay;
 mod dns;
+mod expressions;
 mod hop;
 mod http1;
 mod shortage;
@@ -41,6 +42,7 @@ pub struct Prober {
     resolver: dns::Resolver,
     tls: tls::Configs,
     delays: delay::Delays,
+    expressions: expressions::Expressions,
 }
 
 /// What a process says of all its checks.
@@ -75,7 +77,14 @@ impl Prober {
     pub fn new(settings: Settings) -> Self {
         let Settings { guard, user_agent, resolvers } = settings;
         let resolver = dns::Resolver::new(resolvers);
-        Self { guard, user_agent, resolver, tls: tls::Configs::default(), delays: delay::Delays::default() }
+        Self {
+            guard,
+            user_agent,
+            resolver,
+            tls: tls::Configs::default(),
+            delays: delay::Delays::default(),
+            expressions: expressions::Expressions::default(),
+        }
     }
 
     /// Builds what the target's TLS settings need, so that a key that does not fit its certificate is found before the first
@@ -103,8 +112,9 @@ impl Prober {
         loop {
             let mut look = Look::begun(started_at, due.lag, attempts);
             let begun = Instant::now();
-            let answer = Attempt::new(self, target, &mut look).run().await;
+            let mut answer = Attempt::new(self, target, &mut look).run().await;
             let ours = self.delays.since(begun);
+            self.expressions.evaluate(target, &mut answer).await;
             let (verdict, finding) = judge::doubt(target, &answer, ours, judge::judge(target, &answer));
             let failed = finding.as_ref().is_some_and(|_| !verdict.is_up());
             if failed && attempts <= target.retries {

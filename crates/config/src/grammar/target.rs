@@ -164,7 +164,7 @@ pub(crate) static LIMITS: Shape = Shape {
             Kind::Named(&EXPECTED_HEADERS),
             "Patterns over headers; of one sent more than once any value may match.",
         ),
-        key("cel", Kind::text(rules::not_empty), "An expression in CEL over status, headers, body and time_ms."),
+        key("cel", Kind::Cel, "An expression in CEL over status, headers, body.text, body.json and time_ms."),
         key("time", ANY_TIME, "Total of the last attempt."),
         key(
             "certificate",

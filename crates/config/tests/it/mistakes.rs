@@ -109,6 +109,10 @@ fn values_are_of_their_kind() {
         ("expect: {headers: {'a b': x}}", "expect.headers[\"a b\"]", &["name of a header"]),
         ("expect: {time: 0s}", "expect.time", &["less than"]),
         ("expect: {cel: ''}", "expect.cel", &["empty"]),
+        ("expect: {cel: 'status =='}", "expect.cel", &["status ==", "no expression"]),
+        ("expect: {cel: 'frobnicate(status)'}", "expect.cel", &["`frobnicate`", "function"]),
+        ("warn: {cel: 'stattus == 200'}", "warn.cel", &["`stattus`", "nearest known one is `status`"]),
+        ("warn: {cel: 'body.json.a.all(x, x.all(y, y > 1))'}", "warn.cel", &["more than once"]),
         ("warn: {certificate: 0%}", "warn.certificate", &["0%"]),
         ("warn: {certificate: 30}", "warn.certificate", &["20%"]),
         ("incident: {after: 0}", "incident.after", &["less than 1"]),
@@ -281,15 +285,12 @@ fn what_comes_later_is_refused_and_not_ignored() {
     for (line, path) in [
         ("probe: {online_check: 'h:1'}", "probe.online_check"),
         ("defaults: {request: {http: 2}}", "defaults.request.http"),
-        ("defaults: {warn: {cel: 'true'}}", "defaults.warn.cel"),
     ] {
         check(&format!("{line}\ntargets: []"), 1, path, &["not supported yet"]);
     }
     for (line, path) in [
         ("request: {http: 2}", "request.http"),
         ("request: {proxy: 'http://p:1'}", "request.proxy"),
-        ("expect: {cel: 'status == 200'}", "expect.cel"),
-        ("warn: {cel: 'status == 200'}", "warn.cel"),
     ] {
         check_target(line, path, &["not supported yet"]);
     }

@@ -62,7 +62,8 @@ fn each_expectation_that_is_missed_is_shown_with_expected_and_got() {
     program.write(
         "lapwing.yaml",
         format!(
-            "targets:\n- {{id: t, url: \"{}\", expect: {{status: [200-299], headers: {{x-health: well}}, body: basket}}}}",
+            "targets:\n- {{id: t, url: \"{}\", expect: {{status: [200-299], headers: {{x-health: well}}, body: basket, cel: 'body.json.ok'}}, \
+             warn: {{cel: status == 200}}}}",
             site.url("/")
         ),
     );
@@ -70,9 +71,19 @@ fn each_expectation_that_is_missed_is_shown_with_expected_and_got() {
     assert_eq!(output.code, 1, "{output}");
     shows(
         &output,
-        &["down", "MISS status: 200-299; got 503", "MISS header x-health", "well", "got \"ill\"", "MISS ", "basket"],
+        &[
+            "down",
+            "MISS status: 200-299; got 503",
+            "MISS header x-health",
+            "well",
+            "got \"ill\"",
+            "MISS ",
+            "basket",
+            "MISS cel: body.json.ok; got an error: the body is not JSON",
+            "warn cel (warn): status == 200; got false",
+        ],
     );
-    assert_eq!(output.stdout.matches("MISS").count(), 3, "{output}");
+    assert_eq!(output.stdout.matches("MISS").count(), 4, "{output}");
 }
 
 #[test]

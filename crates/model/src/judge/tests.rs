@@ -63,6 +63,8 @@ fn answer(target: &Target, status: u16, headers: &[(&str, &str)], body: &str) ->
         failure: None,
         matched,
         body_bytes: body.len() as u64,
+        kept: None,
+        outcomes: vec![],
         total: Duration::from_millis(100),
         certificates: vec![],
         now: NOW,
@@ -104,6 +106,46 @@ fn what_comes_first_is_the_reason() {
     assert_eq!(check(&t, &answer(&t, 200, &app, "in")), "down slow");
     let fast = Answer { total: Duration::from_millis(50), ..answer(&t, 200, &app, "in") };
     assert_eq!(check(&t, &fast), "up");
+}
+
+#[test]
+fn an_expression_comes_after_the_body_and_before_the_time() {
+    let expression = Arc::new(Expression::new("status == 200").expect("good"));
+    let outcome = |outcome: Outcome| vec![(expression.clone(), outcome)];
+    let limits = |l: &mut Limits| {
+        ok(l);
+        l.matches = vec![0];
+        l.cel = Some(expression.clone());
+        l.time = Some(Duration::from_millis(50));
+    };
+    let t = target(&["in"], limits, |_| {});
+    let with = |body, said| Answer { outcomes: outcome(said), ..answer(&t, 200, &[], body) };
+    assert_eq!(check(&t, &with("out", Outcome::False)), "down body_no_match");
+    assert_eq!(check(&t, &with("in", Outcome::False)), "down cel");
+    assert_eq!(check(&t, &with("in", Outcome::Failed("why".into()))), "down cel");
+    assert_eq!(check(&t, &with("in", Outcome::True)), "down slow");
+    assert_eq!(check(&t, &answer(&t, 200, &[], "in")), "down cel", "what nobody evaluated has not passed");
+    let warned = target(&[], ok, |l| l.cel = Some(expression.clone()));
+    let seen = Answer { outcomes: outcome(Outcome::False), ..answer(&warned, 200, &[], "") };
+    assert_eq!(check(&warned, &seen), "degraded cel");
+    assert_eq!(check(&warned, &Answer { outcomes: outcome(Outcome::True), ..seen }), "up");
+}
+
+#[test]
+fn a_message_of_an_expression_is_short_and_says_first_what_went_wrong() {
+    let long = Arc::new(Expression::new(&format!("status == 200 && '{}' == 'y'", "x".repeat(2000))).expect("good"));
+    let t = target(&[], |l| l.cel = Some(long.clone()), |_| {});
+    for (outcome, want) in [
+        (Outcome::False, "cel is false: status == 200 && 'xx"),
+        (
+            Outcome::Failed("there is no `a`".into()),
+            "cel can't be evaluated, for there is no `a`: status == 200 && 'xx",
+        ),
+    ] {
+        let seen = Answer { outcomes: vec![(long.clone(), outcome)], ..answer(&t, 200, &[], "") };
+        let finding = judge(&t, &seen).1.expect("down").sealed([]);
+        assert!(finding.message.starts_with(want) && finding.message.len() <= 500, "{}", finding.message);
+    }
 }
 
 #[test]

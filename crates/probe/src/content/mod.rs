@@ -1,5 +1,5 @@
 //! What a body's pieces go through as they arrive: content codings undone, bytes counted against the limit, patterns searched.
-//! Memory does not grow with the body, whatever it unpacks to.
+//! Memory does not grow with the body, whatever it unpacks to; only for an expression its first MiB is kept.
 
 mod coding;
 mod gzip;
@@ -7,7 +7,8 @@ mod gzip;
 use coding::{Coding, Corrupt, Push};
 use model::{
     Reason, Target,
-    answer::Head,
+    answer::{Head, KeptBody},
+    cel::MAX_BODY,
     pattern::{Matched, Search},
     result::Finding,
     text::thousands,
@@ -37,15 +38,24 @@ struct Sink {
     read: u64,
     limit: u64,
     search: Option<Search>,
+    kept: Option<KeptBody>,
+}
+
+/// What a body that was read to its end is judged by.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub matched: Option<Matched>,
+    pub kept: Option<KeptBody>,
 }
 
 impl Content {
     pub fn of(head: &Head, target: &Target) -> Self {
         let stage = |coding| Stage { coding, ended: false, out: Vec::new() };
         let search = target.patterns.clone().map(Search::new);
+        let kept = target.expressions().any(|e| e.uses().any()).then(|| KeptBody::Whole(Vec::new()));
         Self {
             stages: codings(head).into_iter().map(stage).collect(),
-            sink: Sink { read: 0, limit: target.request.max_body, search },
+            sink: Sink { read: 0, limit: target.request.max_body, search, kept },
             begun: false,
         }
     }
@@ -57,7 +67,7 @@ impl Content {
 
     /// Whether a piece costs work of ours.
     pub fn is_work(&self) -> bool {
-        !self.stages.is_empty() || self.sink.search.is_some()
+        !self.stages.is_empty() || self.sink.search.is_some() || self.sink.kept.is_some()
     }
 
     /// # Errors
@@ -67,17 +77,17 @@ impl Content {
         pass(&mut self.stages, piece, &mut self.sink)
     }
 
-    /// The body was read to its end: which patterns matched.
+    /// The body was read to its end.
     ///
     /// # Errors
     /// `bad_encoding`, when compressed data ends early.
-    pub fn end(self) -> Result<Option<Matched>, Finding> {
+    pub fn end(self) -> Result<Told, Finding> {
         match self.stages.iter().find(|s| !s.ended) {
             Some(stage) if self.begun => {
                 let message = format!("the {} data ends early", stage.coding.name());
                 Err(Finding::new(Reason::BadEncoding, message))
             }
-            _ => Ok(self.sink.search.map(Search::finish)),
+            _ => Ok(Told { matched: self.sink.search.map(Search::finish), kept: self.sink.kept }),
         }
     }
 }
@@ -118,7 +128,18 @@ impl Sink {
         if let Some(search) = &mut self.search {
             search.feed(piece);
         }
+        self.keep(piece);
         Ok(())
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if let Some(KeptBody::Whole(bytes)) = &mut self.kept {
+            if bytes.len() + piece.len() > MAX_BODY {
+                self.kept = Some(KeptBody::TooLarge);
+            } else {
+                bytes.extend_from_slice(piece);
+            }
+        }
     }
 }
 

@@ -51,7 +51,7 @@ fn undo(coding: &str, data: &[u8], step: usize, limit: u64) -> Result<u64, Reaso
     let stage = |coding| Stage { coding, ended: false, out: Vec::new() };
     let mut content = Content {
         stages: codings(&head).into_iter().map(stage).collect(),
-        sink: Sink { read: 0, limit, search: None },
+        sink: Sink { read: 0, limit, search: None, kept: None },
         begun: false,
     };
     for piece in data.chunks(step.max(1)) {

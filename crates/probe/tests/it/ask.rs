@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue, Method};
 use model::{
     CheckResult, Location, Phase, Reason, Target, TargetId, Verdict,
+    cel::Expression,
     guard::Guard,
     pattern::{HeaderPattern, Patterns},
     result::Look,
@@ -155,6 +156,16 @@ impl Ask {
     pub fn warn_matches(self, pattern: &str) -> Self {
         let (ask, i) = self.pattern(pattern);
         ask.warn(|w| w.matches.push(i))
+    }
+
+    pub fn cel(self, text: &str) -> Self {
+        let expression = Arc::new(Expression::new(text).unwrap());
+        self.expect(|e| e.cel = Some(expression))
+    }
+
+    pub fn warn_cel(self, text: &str) -> Self {
+        let expression = Arc::new(Expression::new(text).unwrap());
+        self.warn(|w| w.cel = Some(expression))
     }
 
     pub fn within(self, ms: u64) -> Self {

@@ -39,6 +39,17 @@ async fn an_answer_is_held_against_everything_that_is_expected() {
         }),
         answered("the body as a warning", "degraded body_no_match expect", page(), |a| a.warn_matches("moon")),
         answered("the time", "up", page(), |a| a.within(10_000)),
+        answered("an expression", "up", page(), |a| {
+            a.cel(r#"headers["x-a"] == "1, 2" && body.text == "hello world" && time_ms < 10000"#)
+        }),
+        answered("an expression that is false", "down cel expect", page(), |a| a.cel("status == 201")),
+        answered("an expression that can't be evaluated", "down cel expect", page(), |a| a.cel("body.json.x == 1")),
+        answered("an expression that is no condition", "down cel expect", page(), |a| a.cel("status")),
+        answered("the body before the expression", "down body_match expect", page(), |a| {
+            a.not_matches("world").cel("status == 201")
+        }),
+        answered("an expression as a warning", "degraded cel expect", page(), |a| a.warn_cel("status == 201")),
+        answered("both expressions", "up", page(), |a| a.cel("status == 200").warn_cel("size(body.text) == 11")),
     ])
     .await;
 }
@@ -54,6 +65,7 @@ async fn an_answer_may_be_too_slow() {
     all([
         slow("for us", "down slow expect", late(200), |a| a.within(100)),
         slow("for comfort", "degraded slow expect", late(200), |a| a.warn_within(100).within(10_000)),
+        slow("and not true", "down cel expect", late(200), |a| a.within(100).cel("status == 201")),
         slow("and wrong", "down status expect", late(500), |a| a.within(100)),
         slow("and without the pattern", "down body_no_match expect", late(200), |a| a.within(100).matches("moon")),
     ])
@@ -67,8 +79,38 @@ async fn a_message_says_what_was_expected_and_what_came() {
         (page(), |a| a.expect_header("content-type", "json"), r#"header content-type is "text/html", expected /json/"#),
         (page(), |a| a.matches("moon"), "body does not match /moon/ (11 bytes read)"),
         (page(), |a| a.not_matches("world"), "body matches /world/, which it must not (11 bytes read)"),
+        (page(), |a| a.cel("status == 201"), "cel is false: status == 201"),
+        (
+            page(),
+            |a| a.cel("status == 201 ||\n  body.json.ok"),
+            "cel can't be evaluated, for the body is not JSON (expected value at line 1 column 1): status == 201 ||   body.json.ok",
+        ),
     ] {
         let site = Site::serve([step]);
         assert_eq!(more(ask(&site.url("/"))).check().await.message, want);
     }
+}
+
+#[tokio::test]
+async fn an_expression_reads_a_body_of_a_mebibyte_and_no_more() {
+    let json = |size: usize| format!(r#"{{"ok":true,"pad":"{}"}}"#, "x".repeat(size - 20));
+    let mib = 1 << 20;
+    all([
+        answered("all of it", "up", resp(200, json(mib)), |a| a.cel("body.json.ok")),
+        answered("a byte more", "down cel expect", resp(200, json(mib + 1)), |a| a.cel("body.json.ok")),
+        answered("a byte more that nobody asks for", "up", resp(200, json(mib + 1)), |a| a.cel("status == 200")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_work_of_an_expression_is_in_no_phase() {
+    let list = format!("[{}1]", "1,".repeat(100_000));
+    let site = Site::serve([resp(200, list)]);
+    let ask = ask(&site.url("/")).cel("body.json.all(x, x in [5, 4, 3, 2, 1]) && time_ms >= 0");
+    let begun = std::time::Instant::now();
+    let seen = ask.check().await;
+    let (took, total) = (begun.elapsed(), seen.look.total.unwrap());
+    seen.is("up");
+    assert!(took > total + std::time::Duration::from_millis(20), "{took:?} with the work, {total:?} without");
 }
