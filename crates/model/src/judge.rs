@@ -244,12 +244,14 @@ fn outcome<'a>(expression: &Expression, answer: &'a Answer) -> Option<&'a Outcom
     answer.outcomes.iter().find(|(e, _)| **e == *expression).map(|(_, outcome)| outcome)
 }
 
-/// The first certificate that does not stay valid as long as the limit says.
+/// The first certificate that does not stay valid as long as the limit says. One that is not valid yet can't stay so; without
+/// verification it comes as far as here.
 fn expiring(limit: CertificateLimit, answer: &Answer) -> Option<&Validity> {
-    answer.certificates.iter().find(|c| match limit {
+    let too_short = |c: &Validity| match limit {
         CertificateLimit::Remaining(d) => c.not_after < answer.now + d,
         CertificateLimit::Share(percent) => share(c, answer) < percent,
-    })
+    };
+    answer.certificates.iter().find(|c| c.not_before > answer.now || too_short(c))
 }
 
 /// Per cent of the lifetime that is left.
@@ -259,6 +261,9 @@ fn share(c: &Validity, answer: &Answer) -> f64 {
 }
 
 fn lifetime_left(c: &Validity, answer: &Answer) -> String {
+    if c.not_before > answer.now {
+        return format!("is not valid before {} ({} from now)", c.not_before, duration(c.not_before.since(answer.now)));
+    }
     if c.not_after < answer.now {
         return format!("expired {} ago ({})", duration(answer.now.since(c.not_after)), c.not_after);
     }

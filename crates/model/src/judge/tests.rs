@@ -217,6 +217,7 @@ fn a_certificate_is_held_against_days_or_a_share_of_its_lifetime() {
         (vec![cert(-90, 10)], "up", "down certificate_expiring"),
         (vec![cert(-1, 89), cert(-100, 3)], "down certificate_expiring", "down certificate_expiring"),
         (vec![cert(-9, -1)], "down certificate_expiring", "down certificate_expiring"),
+        (vec![cert(1, 90)], "down certificate_expiring", "down certificate_expiring"),
         (vec![], "up", "up"),
     ] {
         let seen = |t| Answer { certificates: certs.clone(), ..answer(t, 200, &[], "") };

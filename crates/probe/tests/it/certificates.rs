@@ -136,6 +136,7 @@ async fn a_certificate_must_hold_as_long_as_is_asked() {
         }),
         shows("the root ends", "up", &pki().by_short_root, LOCAL, |a| a.trust(&pki().short_root).valid_for_days(7)),
         shows("unverified, it has expired", ends, &pki().expired, LOCAL, |a| a.insecure().valid_for_days(7)),
+        shows("unverified, it is not valid yet", ends, &pki().not_yet_valid, LOCAL, |a| a.insecure().valid_for_days(7)),
         shows("unverified, all that was sent counts", ends, &pki().extra_intermediate, LOCAL, |a| {
             a.insecure().valid_for_days(7)
         }),
