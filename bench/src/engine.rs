@@ -55,6 +55,7 @@ impl Engine {
             guard: Guard::default(),
             user_agent: HeaderValue::from_static("lapwing/bench"),
             resolvers: vec![],
+            online_check: Vec::new(),
         });
         Ok(Self { prober: Arc::new(prober), target: Arc::new(target), location: Location::new("bench")? })
     }

@@ -12,14 +12,9 @@ use crate::{
     view::View,
 };
 
-/// Keys of the whole config.
-const OF_CONFIG: &[(&[&str], Used)] = &[(&["probe", "online_check"], any_item)];
-
 /// Keys of a target, and so of `defaults`.
-const OF_TARGET: &[(&[&str], Used)] = &[
-    (&["request", "http"], |n| n.as_text() == Some("2")),
-    (&["request", "proxy"], written),
-];
+const OF_TARGET: &[(&[&str], Used)] =
+    &[(&["request", "http"], |n| n.as_text() == Some("2")), (&["request", "proxy"], written)];
 
 type Used = fn(&Node) -> bool;
 
@@ -27,13 +22,8 @@ fn written(_: &Node) -> bool {
     true
 }
 
-fn any_item(node: &Node) -> bool {
-    !node.items().is_empty()
-}
-
 /// Reports what of a checked config is for later.
 pub(crate) fn refuse_of_config(root: &Node, report: &mut Report) {
-    refuse(View::new(root, &CONFIG), OF_CONFIG, Path::ROOT, report);
     if let Some(defaults) = View::new(root, &CONFIG).node("defaults") {
         refuse(View::new(defaults, &DEFAULTS), OF_TARGET, Path::ROOT.key("defaults"), report);
     }

@@ -101,6 +101,8 @@ pub struct ProbeSetting {
     pub per_host: usize,
     /// Name servers of targets that have none of their own; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Host and port of places that this machine can connect to unless it is cut off; empty: nobody said.
+    pub online_check: Vec<(String, u16)>,
     /// Where a target sets none.
     pub user_agent: String,
 }
@@ -146,6 +148,7 @@ pub(crate) fn settings(
             concurrency: usize::try_from(probe.whole("concurrency")).ok()?,
             per_host: usize::try_from(probe.whole("per_host")).ok()?,
             resolvers: probe.list("resolver", rules::resolver),
+            online_check: probe.list("online_check", rules::host_port),
             user_agent: probe.text("user_agent")?.to_owned(),
         },
         guard: guard(view.map("guard")),

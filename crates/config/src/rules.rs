@@ -155,9 +155,9 @@ pub(crate) fn resolver(text: &str) -> Checked<SocketAddr> {
 }
 
 /// `host:port`, where somebody listens.
-pub(crate) fn host_port(text: &str) -> Checked<()> {
+pub(crate) fn host_port(text: &str) -> Checked<(String, u16)> {
     match split_port(text) {
-        Some((Some(_), port)) if port > 0 => Ok(()),
+        Some((Some(host), port)) if port > 0 => Ok((host, port)),
         Some(_) | None => Err("is not of the form host:port".into()),
     }
 }

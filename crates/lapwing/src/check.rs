@@ -61,6 +61,7 @@ fn plan(shared: &Shared, args: &CheckArgs) -> Result<(Plan, Vec<Arc<Target>>), E
                 guard: Guard::default(),
                 user_agent: reload::default_user_agent(),
                 resolvers: Vec::new(),
+                online_check: Vec::new(),
             })),
             concurrency: 1000,
             per_host: 8,

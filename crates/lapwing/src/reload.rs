@@ -83,6 +83,7 @@ pub fn prober_of(config: &Config) -> Arc<Prober> {
         guard: config.guard.clone(),
         user_agent: agent,
         resolvers: config.probe.resolvers.clone(),
+        online_check: config.probe.online_check.clone(),
     }))
 }
 

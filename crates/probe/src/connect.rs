@@ -136,7 +136,7 @@ fn reason(address: SocketAddr, e: &io::Error) -> Reason {
 }
 
 /// Whether this machine has an address from which it could speak to that one. Sends nothing.
-fn has_source_for(address: SocketAddr) -> bool {
+pub fn has_source_for(address: SocketAddr) -> bool {
     let any: SocketAddr = if address.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
     std::net::UdpSocket::bind(any).and_then(|s| s.connect(address)).is_ok()
 }

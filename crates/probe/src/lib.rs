@@ -15,6 +15,8 @@ mod dns;
 mod expressions;
 mod hop;
 mod http1;
+mod online;
+mod routes;
 mod shortage;
 mod stream;
 mod tcp;
@@ -43,6 +45,7 @@ pub struct Prober {
     tls: tls::Configs,
     delays: delay::Delays,
     expressions: expressions::Expressions,
+    online: online::Online,
 }
 
 /// What a process says of all its checks.
@@ -53,6 +56,8 @@ pub struct Settings {
     pub user_agent: HeaderValue,
     /// Name servers of targets that have none of their own; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Host and port of places that this machine can connect to unless it is cut off.
+    pub online_check: Vec<(String, u16)>,
 }
 
 /// For which slot a check is made.
@@ -75,7 +80,7 @@ pub struct Report {
 
 impl Prober {
     pub fn new(settings: Settings) -> Self {
-        let Settings { guard, user_agent, resolvers } = settings;
+        let Settings { guard, user_agent, resolvers, online_check } = settings;
         let resolver = dns::Resolver::new(resolvers);
         Self {
             guard,
@@ -84,6 +89,7 @@ impl Prober {
             tls: tls::Configs::default(),
             delays: delay::Delays::default(),
             expressions: expressions::Expressions::default(),
+            online: online::Online::new(online_check),
         }
     }
 
@@ -121,6 +127,7 @@ impl Prober {
                 attempts += 1;
                 continue;
             }
+            let (verdict, finding) = self.online.doubt((verdict, finding), target, look.peer, &self.resolver).await;
             let finding = finding.map(|f| f.sealed(target.request.secrets.iter().map(AsRef::as_ref)));
             let result = CheckResult {
                 target: target.id.clone(),

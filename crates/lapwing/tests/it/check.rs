@@ -154,6 +154,19 @@ fn concurrency_and_per_host_are_obeyed_by_check() {
     }
 }
 
+#[test]
+fn a_failure_while_none_of_the_places_to_be_online_can_be_reached_is_our_own() {
+    let (target, place) = (Refused::new(), Refused::new());
+    let program = program();
+    program.write(
+        "lapwing.yaml",
+        format!("probe: {{online_check: \"127.0.0.1:{}\"}}\ntargets: [\"{}\"]", place.port(), target.url("/")),
+    );
+    let output = program.run(&["check", "--json"]);
+    assert_eq!((output.code, each(&output, "reason")), (1, vec![json!("prober_offline")]));
+    assert_eq!((each(&output, "verdict"), each(&output, "phase")), (vec![json!("unknown")], vec![Value::Null]));
+}
+
 /// One check hangs, one waits behind it; then it is interrupted, and ends.
 fn interrupted(arguments: &[&str]) -> Output {
     let site = Site::serve([hold()]);

@@ -38,12 +38,17 @@ impl Resolver {
         Self { system: System::new("/etc/resolv.conf".into(), "/etc/hosts".into(), DNS_PORT), own }
     }
 
+    /// The name servers that somebody named for this; empty: the system's.
+    pub fn servers<'a>(&'a self, lookup: &'a Lookup) -> &'a [SocketAddr] {
+        if lookup.resolvers.is_empty() { &self.own } else { &lookup.resolvers }
+    }
+
     /// The addresses of a host, IPv6 before IPv4 unless the hosts file says otherwise. Never empty.
     ///
     /// # Errors
     /// A reason of phase `dns`, or `prober_failed`.
     pub async fn resolve(&self, host: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Finding> {
-        let servers = if lookup.resolvers.is_empty() { &self.own[..] } else { &lookup.resolvers[..] };
+        let servers = self.servers(lookup);
         if servers.is_empty() {
             return self.resolve_by_system(host, lookup.family).await;
         }

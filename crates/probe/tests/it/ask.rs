@@ -27,6 +27,7 @@ pub struct Ask {
     pub target: Target,
     texts: Vec<String>,
     guard: Guard,
+    online_check: Vec<(String, u16)>,
 }
 
 /// A plain GET, with a timeout that only a check that hangs would meet.
@@ -60,7 +61,7 @@ pub fn ask(url: &str) -> Ask {
         patterns: None,
         incident: IncidentRule::default(),
     };
-    Ask { target, texts: Vec::new(), guard: Guard::default() }
+    Ask { target, texts: Vec::new(), guard: Guard::default(), online_check: Vec::new() }
 }
 
 impl Ask {
@@ -193,6 +194,13 @@ impl Ask {
         self
     }
 
+    /// Another place that must be reached, as `host:port`.
+    pub fn online_check(mut self, place: &str) -> Self {
+        let (host, port) = place.rsplit_once(':').unwrap();
+        self.online_check.push((host.to_owned(), port.parse().unwrap()));
+        self
+    }
+
     fn pattern(mut self, text: &str) -> (Self, usize) {
         self.texts.push(text.to_owned());
         self.target.patterns = Some(Arc::new(Patterns::new(&self.texts).unwrap()));
@@ -224,6 +232,7 @@ impl Ask {
             guard: self.guard.clone(),
             user_agent: HeaderValue::from_static(AGENT),
             resolvers: vec![],
+            online_check: self.online_check.clone(),
         })
     }
 

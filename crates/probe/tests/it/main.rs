@@ -23,6 +23,8 @@ mod heads;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod phases;
 #[cfg(test)]
 mod redirects;

@@ -47,7 +47,12 @@ async fn check(server: &Server, guard: Guard, target: Target) -> (String, Look, 
     let machine = asking(server);
     let prober = Prober {
         resolver: machine.resolver,
-        ..Prober::new(Settings { guard, user_agent: HeaderValue::from_static("test"), resolvers: vec![] })
+        ..Prober::new(Settings {
+            guard,
+            user_agent: HeaderValue::from_static("test"),
+            resolvers: vec![],
+            online_check: vec![],
+        })
     };
     let due = Due { location: Location::new("here").unwrap(), at: None, lag: Duration::ZERO };
     let Report { result, .. } = prober.report(&target, due).await;
