@@ -9,7 +9,8 @@ pub fn of(error: &io::Error) -> Option<&'static str> {
         libc::ENFILE => Some("no file descriptor left on this machine"),
         libc::ENOMEM => Some("out of memory"),
         libc::ENOBUFS => Some("no buffer space left for sockets"),
-        libc::EADDRNOTAVAIL => Some("no local port left"),
+        // The second one is what a socket is told that asks for any port. (We ask for no other.)
+        libc::EADDRNOTAVAIL | libc::EADDRINUSE => Some("no local port left"),
         _ => None,
     }
 }

@@ -157,7 +157,8 @@ fn worst(answers: Vec<Result<Asked, Unanswered>>) -> NoAddresses {
         found = match (found, answer) {
             (NoAddresses::NotFound, _) => NoAddresses::NotFound,
             (_, Ok(asked)) if asked.code == ResponseCode::NXDomain => NoAddresses::NotFound,
-            (kept @ NoAddresses::Unanswered(_), _) => kept,
+            (NoAddresses::Unanswered(kept), Err(other)) => NoAddresses::Unanswered(kept.or(other)),
+            (kept @ NoAddresses::Unanswered(_), Ok(_)) => kept,
             (_, Err(unanswered)) => NoAddresses::Unanswered(unanswered),
             (kept @ NoAddresses::Code(_), Ok(_)) => kept,
             (NoAddresses::None, Ok(asked)) if asked.code != ResponseCode::NoError => NoAddresses::Code(asked.code),

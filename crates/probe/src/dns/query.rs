@@ -1,5 +1,6 @@
 //! One question to resolvers, over UDP and, when the answer does not fit, TCP (RFC 1035, RFC 7766).
 
+use crate::shortage;
 use hickory_proto::{
     op::{Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, RecordType},
@@ -36,6 +37,27 @@ pub enum Unanswered {
     Circle,
     Silent,
     Error(io::Error),
+}
+
+impl Unanswered {
+    /// Of two troubles the one that says most: that we could not ask, that nobody answered, an error.
+    pub fn or(self, other: Self) -> Self {
+        if other.rank() > self.rank() { other } else { self }
+    }
+
+    /// Whether it is ours, so that nobody knows what would have been answered.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Error(e) if shortage::of(e).is_some())
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Error(_) if self.is_ours() => 3,
+            Self::Silent => 2,
+            Self::Error(_) | Self::NotAName | Self::Circle => 1,
+            Self::NoServer => 0,
+        }
+    }
 }
 
 /// The addresses of one family. Aliases are followed, within the answer and by asking on.
@@ -83,16 +105,15 @@ async fn ask_any(servers: &[SocketAddr], name: &Name, family: RecordType) -> Res
     for wait in ROUNDS {
         for &server in servers {
             match timeout(wait, ask_one(server, name, family)).await {
-                Err(_) => trouble = Unanswered::Silent,
-                Ok(Err(e)) if !matches!(trouble, Unanswered::Silent) => trouble = Unanswered::Error(e),
-                Ok(Err(_)) => {}
+                Err(_) => trouble = trouble.or(Unanswered::Silent),
+                Ok(Err(e)) => trouble = trouble.or(Unanswered::Error(e)),
                 Ok(Ok(m)) if matches!(m.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) => {
                     return Ok(m);
                 }
                 Ok(Ok(m)) => refusal = Some(m),
             }
         }
-        if let Some(refusal) = refusal.take() {
+        if let Some(refusal) = refusal.take().filter(|_| !trouble.is_ours()) {
             return Ok(refusal);
         }
     }
@@ -107,7 +128,7 @@ async fn ask_one(server: SocketAddr, name: &Name, family: RecordType) -> io::Res
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // A connected socket on a port that the kernel chose: answers from elsewhere don't arrive (RFC 5452).
     let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(server).await?;
+    socket.connect(server).await.map_err(no_source)?;
     socket.send(&bytes).await?;
     let mut buffer = [0; 4096];
     loop {
@@ -119,6 +140,14 @@ async fn ask_one(server: SocketAddr, name: &Name, family: RecordType) -> io::Res
             Ok(m) if answers(&m, &question) => return Ok(m),
             Ok(_) | Err(_) => {} // not an answer to this question: somebody guesses
         }
+    }
+}
+
+/// A socket that has its port already lacks no port, but an address of ours in the family of the server.
+fn no_source(e: io::Error) -> io::Error {
+    match e.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => io::Error::from_raw_os_error(libc::ENETUNREACH),
+        _ => e,
     }
 }
 
@@ -136,4 +165,24 @@ fn answers(message: &Message, question: &Message) -> bool {
     message.metadata.message_type == MessageType::Response
         && message.metadata.id == question.metadata.id
         && message.queries == question.queries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_troubles_our_own_says_that_nobody_knows_and_silence_says_more_than_an_error() {
+        let error = |code| Unanswered::Error(io::Error::from_raw_os_error(code));
+        let ours = || error(libc::EMFILE);
+        for other in [Unanswered::Silent, error(libc::ECONNREFUSED), Unanswered::NoServer] {
+            let text = format!("{other:?}");
+            assert!(other.or(ours()).is_ours(), "{text}");
+        }
+        assert!(!Unanswered::Error(no_source(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))).is_ours());
+        assert!(ours().or(Unanswered::Silent).is_ours());
+        assert!(matches!(error(libc::ECONNREFUSED).or(Unanswered::Silent), Unanswered::Silent));
+        assert!(matches!(Unanswered::Silent.or(error(libc::ECONNREFUSED)), Unanswered::Silent));
+        assert!(matches!(Unanswered::NoServer.or(error(libc::ECONNREFUSED)), Unanswered::Error(_)));
+    }
 }

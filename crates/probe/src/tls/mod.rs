@@ -4,6 +4,7 @@ mod certificate;
 mod verify;
 
 use crate::{
+    shortage,
     stream::{Stream, Tls},
     tcp::Tcp,
 };
@@ -23,6 +24,7 @@ use rustls::{
     },
     version,
 };
+use rustls_native_certs::ErrorKind;
 use std::{
     collections::HashMap,
     io,
@@ -77,7 +79,7 @@ impl Config {
     fn new(settings: &TlsSettings) -> Result<Self, TlsTrouble> {
         let trust = match (&settings.ca, settings.verify) {
             (_, false) => Trust::Anything,
-            (None, true) => Trust::Roots(system_roots()),
+            (None, true) => Trust::Roots(system_roots()?),
             (Some(ca), true) => {
                 Trust::Given { roots: roots_of(ca), leaves: ca.iter().cloned().map(CertificateDer::from).collect() }
             }
@@ -132,20 +134,26 @@ fn roots_of(certificates: &[Vec<u8>]) -> Vec<TrustAnchor<'static>> {
 }
 
 /// The system's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or Mozilla's roots where that is empty. Read once.
-fn system_roots() -> Arc<[TrustAnchor<'static>]> {
+///
+/// # Errors
+/// A shortage of ours: what could not be read for that is not empty.
+fn system_roots() -> Result<Arc<[TrustAnchor<'static>]>, TlsTrouble> {
     static ROOTS: OnceLock<Arc<[TrustAnchor<'static>]>> = OnceLock::new();
-    Arc::clone(ROOTS.get_or_init(|| {
-        let native = rustls_native_certs::load_native_certs();
-        for e in &native.errors {
-            tracing::warn!(error = %e, "can't read a part of the system's certificates");
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let native = rustls_native_certs::load_native_certs();
+    for e in &native.errors {
+        if let ErrorKind::Io { inner, .. } = &e.kind
+            && let Some(what) = shortage::of(inner)
+        {
+            return Err(TlsTrouble(format!("can't read the system's certificates: {what}")));
         }
-        let roots = roots_of(&native.certs.iter().map(|c| c.to_vec()).collect::<Vec<_>>());
-        if roots.is_empty() {
-            webpki_roots::TLS_SERVER_ROOTS.iter().map(TrustAnchor::to_owned).collect()
-        } else {
-            roots.into()
-        }
-    }))
+        tracing::warn!(error = %e, "can't read a part of the system's certificates");
+    }
+    let roots = roots_of(&native.certs.iter().map(|c| c.to_vec()).collect::<Vec<_>>());
+    let or_bundled = || webpki_roots::TLS_SERVER_ROOTS.iter().map(TrustAnchor::to_owned).collect();
+    Ok(Arc::clone(ROOTS.get_or_init(|| if roots.is_empty() { or_bundled() } else { roots.into() })))
 }
 
 /// To whom a handshake is made.
@@ -194,7 +202,10 @@ pub async fn handshake(config: &Config, tcp: Tcp, peer: &Peer<'_>, capture: Arc<
             capture.note_version(stream.get_ref().1.protocol_version().and_then(version_word));
             Ok(Stream::Tls(Box::new(Tls::new(stream))))
         }
-        Err(e) => Err(capture.refusal().unwrap_or_else(|| Finding::new(Reason::TlsFailed, why(&e)))),
+        Err(e) => Err(capture.refusal().unwrap_or_else(|| match shortage::of(&e) {
+            Some(what) => Finding::new(Reason::ProberFailed, what),
+            None => Finding::new(Reason::TlsFailed, why(&e)),
+        })),
     }
 }
 
