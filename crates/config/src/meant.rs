@@ -40,6 +40,8 @@ pub struct Config {
     /// How long a stop waits for what is in flight.
     pub shutdown_grace: Duration,
     pub probe: ProbeSetting,
+    /// Whether somebody wrote `probe.concurrency`; else it is the usual number, which may be too much for a small machine.
+    pub concurrency_is_written: bool,
     pub guard: Guard,
     /// In the order of the files, those of other locations and those not enabled too.
     pub targets: Vec<Arc<Target>>,
@@ -151,6 +153,7 @@ pub(crate) fn settings(
             online_check: probe.list("online_check", rules::host_port),
             user_agent: probe.text("user_agent")?.to_owned(),
         },
+        concurrency_is_written: probe.node("concurrency").is_some(),
         guard: guard(view.map("guard")),
         targets: Vec::new(),
         files: Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{CheckArgs, Shared},
+    descriptors,
     exit::{self, Exit},
     reload::{self, Source},
     report::{self, Colours, Table},
@@ -53,7 +54,7 @@ fn plan(shared: &Shared, args: &CheckArgs) -> Result<(Plan, Vec<Arc<Target>>), E
     } else {
         config::bare_targets(&args.urls, &flags(args), config.as_ref()).map_err(Exit::usage)?
     };
-    let plan = match &config {
+    let mut plan = match &config {
         Some(config) => Plan::of(config),
         None => Plan {
             location: Location::new("default").expect("the contract's default is a location"),
@@ -68,6 +69,8 @@ fn plan(shared: &Shared, args: &CheckArgs) -> Result<(Plan, Vec<Arc<Target>>), E
             grace: Duration::from_secs(10),
         },
     };
+    // Looking once with fewer at a time takes longer, and is as good.
+    plan.concurrency = descriptors::clamp(plan.concurrency);
     for target in &targets {
         plan.prober.prepare(target).map_err(|e| Exit::usage(format!("{}: {e}", target.id)))?;
     }

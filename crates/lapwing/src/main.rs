@@ -7,6 +7,7 @@ mod checker;
 mod cli;
 mod clock;
 mod commands;
+mod descriptors;
 mod exit;
 mod listen;
 mod logging;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli.shared);
+    descriptors::raise();
     let done = match &cli.command {
         Command::Run(args) => run::run(&cli.shared, args),
         Command::Probe(args) => run::probe(&cli.shared, args),

@@ -1,6 +1,6 @@
 //! Where the configuration comes from, at the start and again when it changes.
 
-use crate::{changes::Changes, cli::Shared, metrics::Metrics};
+use crate::{changes::Changes, cli::Shared, descriptors, metrics::Metrics};
 use config::{Config, Environment, Mistakes};
 use http::HeaderValue;
 use model::target::TlsSettings;
@@ -39,8 +39,24 @@ impl Source {
         let config = config::load(&self.path, &Environment::of_process())?;
         match prepare(&config) {
             Ok(()) => Ok(config),
-            Err(e) => Err(Broken { mistakes: format!("{}: {e}", self.path.display()), files: config.files }),
+            Err(e) => Err(self.broken(&e, config)),
         }
+    }
+
+    /// As [`Source::load`], with no more checks in flight than this process has descriptors for.
+    ///
+    /// # Errors
+    /// Also that somebody wrote more.
+    pub fn load_to_run(&self) -> Result<Config, Broken> {
+        let mut config = self.load()?;
+        match descriptors::fit(&mut config) {
+            Ok(()) => Ok(config),
+            Err(e) => Err(self.broken(&e, config)),
+        }
+    }
+
+    fn broken(&self, why: &str, config: Config) -> Broken {
+        Broken { mistakes: format!("{}: {why}", self.path.display()), files: config.files }
     }
 }
 
@@ -103,7 +119,7 @@ pub async fn reload(source: Source, mut changes: Changes, in_force: watch::Sende
             () = in_force.closed() => return,
         }
         let from = source.clone();
-        let loaded = tokio::task::spawn_blocking(move || from.load()).await;
+        let loaded = tokio::task::spawn_blocking(move || from.load_to_run()).await;
         metrics.reloaded(matches!(loaded, Ok(Ok(_))));
         match loaded {
             Ok(Ok(new)) => {

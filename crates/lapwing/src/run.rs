@@ -98,7 +98,8 @@ impl Given {
     fn load(shared: &Shared, role: Role, listen: Option<&str>, migrate: bool) -> Result<Self, Exit> {
         let source = Source::of(shared);
         let read_at = SystemTime::now();
-        let config = Arc::new(source.load().map_err(Exit::usage)?);
+        let config = if role.makes() { source.load_to_run() } else { source.load() };
+        let config = Arc::new(config.map_err(Exit::usage)?);
         if config.kafka.is_none() && role != Role::Whole {
             let path = source.path.display();
             return Err(Exit::usage(format!(

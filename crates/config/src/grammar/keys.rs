@@ -173,7 +173,8 @@ static PROBE: Shape = Shape {
     doc: "How this process checks.",
     exclusive: &[],
     keys: &[
-        key("concurrency", Kind::Whole { min: 1, max: 1_000_000 }, "Checks in flight.").or("1000"),
+        key("concurrency", Kind::Whole { min: 1, max: 1_000_000 }, "Checks in flight; each may need two open files.")
+            .or("1000"),
         key("per_host", Kind::Whole { min: 1, max: 1_000_000 }, "Checks in flight to one host:port.").or("8"),
         key("resolver", Kind::list(&RESOLVER), "Name servers, IP:PORT. Default: the system's."),
         key(

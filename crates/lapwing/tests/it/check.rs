@@ -167,6 +167,37 @@ fn a_failure_while_none_of_the_places_to_be_online_can_be_reached_is_our_own() {
     assert_eq!((each(&output, "verdict"), each(&output, "phase")), (vec![json!("unknown")], vec![Value::Null]));
 }
 
+/// Some targets that take a while, checked by a process that may have few open files although it was told to look at all at once.
+fn with_few_files(site: &Site, program: &Program) {
+    let line = |n: usize| format!("  - {{id: t{n}, url: \"{}\"}}\n", site.url(&format!("/{n}")));
+    let lines: String = (0..50).map(line).collect();
+    program.write("lapwing.yaml", format!("probe: {{concurrency: 1000, per_host: 1000}}\ntargets:\n{lines}"));
+}
+
+#[test]
+fn with_few_open_files_fewer_are_checked_at_once_and_all_are_up() {
+    let site = Site::serve([pause(200), resp(200, "")]);
+    let program = program().open_files(80);
+    with_few_files(&site, &program);
+    let output = program.run(&["check", "--json"]);
+    assert_eq!((output.code, output.json().len()), (0, 50), "{output}");
+    assert!(site.most_open() <= 16, "{} at once", site.most_open());
+    assert!(output.stderr.contains("2064 open files") && output.stderr.contains("at most 8"), "{output}");
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+    let site = Site::serve([resp(200, "")]);
+    let program = program();
+    with_few_files(&site, &program);
+    let mut shell = Command::new("/bin/sh");
+    let script = "ulimit -Sn 80 && ulimit -Hn 4096 && exec \"$@\"";
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_lapwing"), "check", "--json"]).current_dir(program.folder());
+    let output = shell.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("open files"), "{said}");
+}
+
 /// One check hangs, one waits behind it; then it is interrupted, and ends.
 fn interrupted(arguments: &[&str]) -> Output {
     let site = Site::serve([hold()]);

@@ -53,6 +53,14 @@ fn every_mistake_is_named_with_its_line_by_every_command_and_nothing_is_started(
 }
 
 #[test]
+fn more_checks_at_once_than_there_can_be_open_files_for_are_refused_with_the_numbers() {
+    let program = program().open_files(128);
+    program.write("lapwing.yaml", "probe: {concurrency: 500}\ntargets: []");
+    let texts = ["lapwing.yaml: probe.concurrency: 500 ", "1064 open files", "may have 128", "at most 32"];
+    refused(&program, &["run"], &texts);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let program = program();
     for command in ["run", "check"] {
