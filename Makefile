@@ -10,7 +10,7 @@ ARGS ?=
 with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-producer run-consumer services test test-unit lint bench setup setup-bench setup-services
+.PHONY: help run run-producer run-consumer services test test-unit soak lint bench setup setup-bench setup-services
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: setup-services ## Run every test, on real PostgreSQL and Kafka (or those o
 
 test-unit: setup ## Run only the tests that open no sockets and start no programs
 	$(CARGO) test --locked -p model -p config
+
+soak: setup ## Run the tests that are too heavy for every day: checks beside twenty busy loops
+	$(CARGO) test --locked -p lapwing --test it twenty_busy_loops -- --ignored $(ARGS)
 
 lint: setup ## Check format, lints, licences and advisories
 	$(CARGO) fmt --all --check

@@ -61,6 +61,11 @@ fn wall() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::BareFlags;
+    use model::{
+        Location,
+        schedule::{Limits, Next, Schedule},
+    };
 
     /// Readings of the wall clock, one a second; what the slot clock shows, both in seconds from the start.
     fn check(wall: &[i64], want: &[i64]) {
@@ -84,5 +89,47 @@ mod tests {
     fn never_goes_back_and_follows_again_when_the_wall_clock_has_caught_up() {
         check(&[1, 2, -3597, -3596, -3595], &[1, 2, 3, 4, 5]);
         check(&[1, 2, -1, 0, 20, 21], &[1, 2, 3, 4, 20, 21]);
+    }
+
+    /// The slots of a target that is due every minute, while a wall clock goes so many seconds wrong at each second of an hour.
+    fn due(wrong: impl Fn(i64) -> i64) -> Vec<UnixMs> {
+        let (t0, i0) = (1_800_000_000i64, Instant::now());
+        let wall = |s: i64| Duration::from_secs((t0 + s + wrong(s)).unsigned_abs());
+        let mut clock = SlotClock::at(wall(0), i0);
+        let mut now = |s: i64| {
+            clock.advance(wall(s), i0 + Duration::from_secs(s.unsigned_abs()));
+            UnixMs(i64::try_from(clock.last.as_millis()).expect("in this century"))
+        };
+        let here = Location::new("here").expect("a location");
+        let (limits, flags) = (Limits { concurrency: 10, per_host: 10 }, BareFlags::default());
+        let targets = config::bare_targets(&["http://a.example/".into()], &flags, None).expect("a URL");
+        let mut schedule = Schedule::new(here.clone(), limits);
+        schedule.set(&here, limits, &targets, now(0));
+        let mut due = Vec::new();
+        for s in 1..3600 {
+            while let Next::Start(job) = schedule.next(now(s)) {
+                due.push(job.slot.due_at);
+                schedule.done(&job, false);
+            }
+        }
+        due
+    }
+
+    #[test]
+    fn a_wall_clock_that_goes_back_an_hour_and_forth_again_changes_no_slot() {
+        let right = due(|_| 0);
+        assert!((60..=61).contains(&right.len()), "the current slot, and one each minute: {}", right.len());
+        assert_eq!(due(|s| if (200..1400).contains(&s) { -3600 } else { 0 }), right);
+        assert_eq!(due(|s| if s % 700 < 300 { -3600 } else { 0 }), due(|s| if s < 300 { -3600 } else { 0 }));
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_an_hour_ahead_and_back_leaves_out_that_hour_and_no_slot_is_there_twice() {
+        let ahead = due(|s| if (200..1400).contains(&s) { 3600 } else { 0 });
+        let steps: Vec<_> = ahead.windows(2).map(|w| w[1].since(w[0])).collect();
+        let minute = Duration::from_secs(60);
+        assert!(steps.iter().all(|s| *s == minute || *s > 59 * minute), "{steps:?}");
+        assert_eq!(steps.iter().filter(|s| **s > minute).count(), 1, "{steps:?}");
+        assert!((60..=61).contains(&ahead.len()), "{}", ahead.len());
     }
 }

@@ -18,6 +18,8 @@ mod late;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod paused;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod reload;
