@@ -274,3 +274,25 @@ fn equal_values_are_shared() {
     let (Some(p), Some(q)) = (&a.patterns, &b.patterns) else { panic!("patterns") };
     assert!(Arc::ptr_eq(p, q));
 }
+
+#[test]
+fn expressions_are_read_and_equal_ones_are_one() {
+    let config = load(
+        "defaults: {warn: {cel: 'time_ms < 500'}}
+targets:
+  - {url: 'http://a/', expect: {cel: 'body.json.ok'}}
+  - {url: 'http://b/', expect: {cel: 'body.json.ok', time: 1s}, warn: {cel: null}}
+",
+    );
+    let [a, b] = [0, 1].map(|i| &config.targets[i]);
+    let texts = |t: &Target| t.expressions().map(|e| e.text().to_owned()).collect::<Vec<_>>();
+    assert_eq!(texts(a), ["body.json.ok", "time_ms < 500"]);
+    assert_eq!(texts(b), ["body.json.ok"]);
+    assert!(a.expect != b.expect && Arc::ptr_eq(a.expressions().next().unwrap(), b.expressions().next().unwrap()));
+}
+
+#[test]
+fn the_places_to_be_online_are_hosts_with_ports() {
+    let places = load("probe: {online_check: ['one.example:443', '[::1]:53']}\ntargets: []").probe.online_check;
+    assert_eq!(places, [("one.example".to_owned(), 443), ("::1".to_owned(), 53)]);
+}
