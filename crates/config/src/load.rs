@@ -20,7 +20,12 @@ use crate::{
     walk::Walk,
 };
 use model::{Target, TargetId};
-use std::{collections::HashMap, fmt, path::Path as FilePath, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
 
 /// A config without mistakes, which may ask for what this version can't do yet.
 pub struct Parsed {
@@ -45,9 +50,11 @@ pub fn load(path: &FilePath, environment: &Environment) -> Result<Config, Mistak
 pub fn parse(path: &FilePath, environment: &Environment) -> Result<Parsed, Mistakes> {
     let mut loader = Loader { variables: environment.clone(), ..Loader::default() };
     let parsed = loader.load(path);
+    let files = loader.looked_at();
     let Loader { report, sources, .. } = loader;
-    let parsed = parsed.map(|(config, root, written)| Parsed { config, root, written, sources: sources.clone() });
-    report.into_result(&sources)?;
+    report.into_result(&sources).map_err(|mistakes| Mistakes { files: files.clone(), ..mistakes })?;
+    let parsed =
+        parsed.map(|(config, root, written)| Parsed { config: Config { files, ..config }, root, written, sources });
     // Without a mistake everything was made: what stands in the way of a value is always one.
     parsed.ok_or_else(|| unexplained(path))
 }
@@ -81,18 +88,27 @@ struct Loader {
     files: Files,
     patterns: PatternCache,
     report: Report,
+    /// Files of configuration, and folders.
+    looked_at: Vec<PathBuf>,
 }
 
 impl Loader {
+    /// Every path whose change may change the config, or what is wrong with it.
+    fn looked_at(&self) -> Vec<PathBuf> {
+        self.looked_at.iter().cloned().chain(self.files.paths().map(FilePath::to_owned)).collect()
+    }
+
     fn load(&mut self, path: &FilePath) -> Option<(Config, Node, Vec<Written>)> {
         let source = self.sources.file(path);
         let folder = path.parent().unwrap_or(FilePath::new(""));
         let env_file = folder.join(".env");
+        self.looked_at.extend([path.to_owned(), env_file.clone()]);
         self.read_env_file(&env_file);
         let root = self.read(path, source, &CONFIG)?;
         let mut written = targets_of(&root);
         let include = root.get("include").map_or(&[][..], Node::items);
         let included = include::find(include, path, &mut self.report);
+        self.looked_at.extend(included.files.iter().chain(&included.folders).cloned());
         for file in &included.files {
             let source = self.sources.file(file);
             written.extend(self.read(file, source, &INCLUDED).iter().flat_map(targets_of));
@@ -108,9 +124,6 @@ impl Loader {
         let mut config = config?;
         config.targets = targets;
         config.defaults.sources = self.sources.clone();
-        config.files = [path, &env_file].into_iter().map(FilePath::to_owned).collect();
-        config.files.extend(included.files.into_iter().chain(included.folders));
-        config.files.extend(self.files.paths().map(FilePath::to_owned));
         Some((config, root, written))
     }
 
@@ -186,5 +199,5 @@ fn unexplained(path: &FilePath) -> Mistakes {
         &Path::ROOT,
         "the file cannot be used, for a reason that is a bug of Lapwing",
     );
-    report.into_result(&sources).err().unwrap_or(Mistakes { list: Vec::new(), more: 0 })
+    report.into_result(&sources).err().unwrap_or(Mistakes { list: Vec::new(), more: 0, files: Vec::new() })
 }

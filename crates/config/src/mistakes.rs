@@ -1,7 +1,7 @@
 //! Every mistake of a config at once, each with its place.
 
 use crate::place::{Path, Place, Sources};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// How many are shown; a file whose indentation slipped has one in every line.
 const SHOWN: usize = 100;
@@ -15,6 +15,8 @@ pub struct Mistakes {
     pub list: Vec<Mistake>,
     /// How many more there are.
     pub more: usize,
+    /// Every path that was looked at: a change of one may mend it.
+    pub files: Vec<PathBuf>,
 }
 
 /// One of them. No text of it holds a secret or a value that came from the environment.
@@ -94,7 +96,7 @@ impl Report {
                 message,
             })
             .collect();
-        if list.is_empty() { Ok(()) } else { Err(Mistakes { list, more }) }
+        if list.is_empty() { Ok(()) } else { Err(Mistakes { list, more, files: Vec::new() }) }
     }
 }
 

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use model::target::TlsSettings;
 use probe::Prober;
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     fmt::{self, Display},
     path::PathBuf,
     sync::Arc,
@@ -64,7 +64,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Broken {
     mistakes: String,
-    /// Where the mistakes are: a change of one may mend it.
+    /// A change of one may mend it.
     files: Vec<PathBuf>,
 }
 
@@ -76,8 +76,7 @@ impl Display for Broken {
 
 impl From<Mistakes> for Broken {
     fn from(mistakes: Mistakes) -> Self {
-        let sources: BTreeSet<_> = mistakes.list.iter().map(|m| &m.source).collect();
-        Self { mistakes: mistakes.to_string(), files: sources.into_iter().map(PathBuf::from).collect() }
+        Self { mistakes: mistakes.to_string(), files: mistakes.files }
     }
 }
 

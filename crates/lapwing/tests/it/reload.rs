@@ -169,6 +169,22 @@ fn an_empty_file_is_a_mistake_and_an_empty_list_stops_all_checks() {
 }
 
 #[test]
+fn a_file_that_was_missing_is_noticed_when_it_comes() {
+    let (kept, gone, new) = (site(), site(), site());
+    let (lapwing, running) = watching(&kept, &gone);
+    let target = format!(
+        "targets: [{{id: new, url: \"{}\", interval: 1s, request: {{bearer_token_file: later.txt}}}}]",
+        new.url("/")
+    );
+    lapwing.configure(&target);
+    let said = running.wait_for_line(LIMIT, |line| line.contains("later.txt"));
+    assert!(said.contains("bearer_token_file"), "{said}");
+    lapwing.program.write("later.txt", "token");
+    until("the new target is checked", LIMIT, || new.connections() > 0);
+    assert_eq!(stop(running).code, 0);
+}
+
+#[test]
 fn keys_that_need_a_restart_are_named_and_the_rest_is_in_force() {
     let (kept, gone, new) = (site(), site(), site());
     let (lapwing, running) = watching(&kept, &gone);
