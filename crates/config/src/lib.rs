@@ -46,6 +46,7 @@ pub use rules::{Listen, NotListen};
 pub use schema::schema;
 pub use show::show;
 pub use store::StoreSetting;
+pub use units::duration;
 
 /// The commented file that `lapwing config init` writes.
 pub fn starter() -> &'static str {

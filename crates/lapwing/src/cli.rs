@@ -79,6 +79,12 @@ pub enum Command {
         #[command(subcommand)]
         command: DbCommand,
     },
+    /// Look after dead letters: records that can't be stored
+    #[command(after_help = "Example:\n  lapwing dead list -c lapwing.yaml --reason refused")]
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  lapwing completions bash > /etc/bash_completion.d/lapwing")]
     Completions { shell: clap_complete::Shell },
@@ -175,6 +181,91 @@ pub struct InitArgs {
     /// Print it instead
     #[arg(long)]
     pub stdout: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// Show which letters wait, and why
+    #[command(
+        after_help = "Examples:\n  lapwing dead list -c lapwing.yaml --target shop-cart\n  lapwing dead list --older-than 7d --all --json"
+    )]
+    List(DeadListArgs),
+    /// Show a letter: the record, what is wrong with it, where it came from
+    #[command(after_help = "Example:\n  lapwing dead show -c lapwing.yaml 4711")]
+    Show(DeadShowArgs),
+    /// Make letters due: a writer tries to store them again, which doubles nothing
+    #[command(
+        after_help = "Examples:\n  lapwing dead replay -c lapwing.yaml 4711 4712\n  lapwing dead replay --reason refused --dry-run"
+    )]
+    Replay(DeadReplayArgs),
+    /// Delete letters for good
+    #[command(
+        after_help = "Examples:\n  lapwing dead purge -c lapwing.yaml --resolved\n  lapwing dead purge --older-than 90d"
+    )]
+    Purge(DeadPurgeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DeadListArgs {
+    /// not_json, not_a_result, newer_version or refused
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Of this target: by the key that the record came with
+    #[arg(long, value_name = "ID")]
+    pub target: Option<String>,
+    /// Failed longer ago than this, like 7d
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+    /// Also those that are resolved
+    #[arg(long)]
+    pub all: bool,
+    /// An object a line, with the table's columns
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadShowArgs {
+    /// The letter's number
+    pub id: i64,
+    /// An object, with the table's columns
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadReplayArgs {
+    /// These letters
+    #[arg(value_name = "ID")]
+    pub ids: Vec<i64>,
+    /// Those with this reason
+    #[arg(long, value_name = "REASON", conflicts_with_all = ["ids", "all"])]
+    pub reason: Option<String>,
+    /// All that wait
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Say which ones, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// An object a line: the letters that are due now
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadPurgeArgs {
+    /// These letters
+    #[arg(value_name = "ID", conflicts_with_all = ["older_than", "resolved"])]
+    pub ids: Vec<i64>,
+    /// Those that failed longer ago than this, like 90d
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<String>,
+    /// Those that are resolved
+    #[arg(long)]
+    pub resolved: bool,
+    /// An object a line: the letters that were deleted
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

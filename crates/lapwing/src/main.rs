@@ -7,8 +7,10 @@ mod checker;
 mod cli;
 mod clock;
 mod commands;
+mod dead;
 mod descriptors;
 mod exit;
+mod letters;
 mod listen;
 mod logging;
 mod metrics;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             DbCommand::Migrate => commands::db_migrate(&cli.shared),
             DbCommand::Offsets(args) => offsets::db_offsets(&cli.shared, args),
         },
+        Command::Dead { command } => dead::dead(&cli.shared, command),
         Command::Completions { shell } => commands::completions(*shell),
         Command::Man => commands::man(),
     };

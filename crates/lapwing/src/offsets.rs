@@ -27,7 +27,7 @@ pub fn db_offsets(shared: &Shared, args: &OffsetsArgs) -> Result<ExitCode, Exit>
     let runtime = runtime.context("start the runtime")?;
     let done = runtime.block_on(async {
         let stop = stop::on_signal()?.asked;
-        let settings = Settings { migrate: false, ..Settings::default() };
+        let settings = Settings { migrate: false, beside: true, ..Settings::default() };
         let mut store = opening::open_store(&config.store, settings, &stop).await?.ok_or_else(stopped)?;
         let done = if wishes.is_empty() {
             show(&mut store, args.json).await

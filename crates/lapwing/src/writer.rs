@@ -1,6 +1,6 @@
 //! The stage that stores what a log delivers, be it the queue or Kafka.
 
-use crate::{exit::Exit, metrics::Metrics, ready::Ready, reload::InForce, stages::Ends};
+use crate::{exit::Exit, letters::Letters, metrics::Metrics, ready::Ready, reload::InForce, stages::Ends};
 use bus::{
     Class, Log,
     log::{LogError, Read, Started},
@@ -41,6 +41,7 @@ pub struct Writer {
     storing: Lasting,
     reading: Lasting,
     stopped: HashMap<Source, Stopped>,
+    letters: Letters,
 }
 
 /// A source that is not read at the moment.
@@ -75,11 +76,14 @@ pub async fn writer(mut writer: Writer, ends: Ends) -> Result<(), Exit> {
 impl Writer {
     pub fn new(log: Log, store: Store, ready: Ready, metrics: Arc<Metrics>, in_force: InForce) -> Self {
         let (storing, reading, stopped) = (Lasting::default(), Lasting::default(), HashMap::new());
-        Self { log, store, ready, metrics, in_force, storing, reading, stopped }
+        Self { log, store, ready, metrics, in_force, storing, reading, stopped, letters: Letters::default() }
     }
 
     async fn run(&mut self, no_more: &CancellationToken) -> Result<(), LogError> {
         loop {
+            if self.letters.are_due() {
+                self.retry_letters().await;
+            }
             let read = tokio::select! {
                 read = self.log.read(no_more) => read,
                 () = due(&self.stopped) => {
@@ -206,6 +210,17 @@ impl Writer {
             Ok(Ok(())) => self.can_store(),
             Ok(Err(e)) => self.cannot_store(&e),
             Err(_) => self.cannot_store(&format!("the store has not answered for {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    /// Dead letters that are due.
+    async fn retry_letters(&mut self) {
+        let checks = self.in_force.borrow().retention.checks;
+        let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
+        match timeout(10 * PATIENCE, self.letters.retry_due(&mut self.store, &keep)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => self.cannot_store(&e),
+            Err(_) => self.cannot_store(&"the store does not answer"),
         }
     }
 

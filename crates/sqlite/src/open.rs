@@ -42,6 +42,9 @@ pub struct Kind {
 pub struct Settings {
     /// Whether an older file may be changed (`--no-migrate`).
     pub migrate: bool,
+    /// Beside a Lapwing that may be at work in it: the file must be there, and is not held, so that two may use it. What is
+    /// changed in it must be fit for that.
+    pub beside: bool,
     /// The file may not grow beyond so many pages, as if the disk were full.
     pub max_pages: Option<u32>,
     /// Who wants to know what the file is waited for, as well as the log.
@@ -50,7 +53,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { migrate: true, max_pages: None, waits: None }
+        Self { migrate: true, beside: false, max_pages: None, waits: None }
     }
 }
 
@@ -81,7 +84,8 @@ pub struct OpenFile {
     path: Arc<Path>,
     kind: &'static Kind,
     settings: Settings,
-    _lock: Arc<Lock>,
+    /// `None`: another one may have it.
+    _lock: Option<Arc<Lock>>,
 }
 
 /// Opens the file, makes it when it is missing, and brings it to the current version.
@@ -94,6 +98,9 @@ pub async fn open(
     stop: &CancellationToken,
 ) -> Result<(OpenFile, Connection), OpenError> {
     let path: Arc<Path> = settled(path).map_err(|e| unusable(path, &e))?.into();
+    if settings.beside && !path.exists() {
+        return Err(unusable(&path, &io::ErrorKind::NotFound.into()));
+    }
     let mut trouble = Lasting::default();
     let mut file: Option<OpenFile> = None;
     loop {
@@ -101,7 +108,7 @@ pub async fn open(
             let file = match &file {
                 Some(file) => file.clone(),
                 None => OpenFile {
-                    _lock: Arc::new(take_lock(&path)?),
+                    _lock: if settings.beside { None } else { Some(Arc::new(take_lock(&path)?)) },
                     path: path.clone(),
                     kind,
                     settings: settings.clone(),

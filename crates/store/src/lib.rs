@@ -6,10 +6,13 @@
 
 mod dead;
 mod facts;
+mod letters;
 pub mod postgres;
 mod sqlite;
 
 pub use ::sqlite::{Cause, Class, OpenError, Settings, Waits};
+
+pub use letters::{Letter, Retried, Select};
 
 use crate::{postgres::PostgresStore, sqlite::SqliteStore};
 use model::{

@@ -6,6 +6,7 @@
 mod columns;
 mod days;
 mod error;
+mod letters;
 mod migrate;
 mod names;
 mod rows;

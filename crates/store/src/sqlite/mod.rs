@@ -1,5 +1,6 @@
 //! The embedded store: a file in WAL mode that other programs may read while it is written.
 
+mod letters;
 mod names;
 mod rows;
 

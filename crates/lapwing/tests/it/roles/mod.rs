@@ -3,6 +3,7 @@
 
 mod apart;
 mod changes;
+mod letters;
 mod passing;
 mod poison;
 mod stage;

@@ -82,7 +82,7 @@ async fn a_row_that_the_database_refuses_becomes_a_letter_and_the_rest_is_stored
 }
 
 /// Nothing that a reader accepts is refused by itself; somebody's rule stands for what a database may refuse.
-async fn refuse_poison(s: &Stage) {
+pub async fn refuse_poison(s: &Stage) {
     let rule = match &s.place {
         Place::File(..) => {
             "create trigger poison before insert on checks when new.message = 'poison'

@@ -5,6 +5,7 @@ use crate::stage::Stage;
 mod dead_letters;
 mod exactly_once;
 mod gaps;
+mod letters;
 mod target_texts;
 mod view;
 

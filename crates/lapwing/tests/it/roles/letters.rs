@@ -1,0 +1,70 @@
+//! Dead letters from one end to the other: made, listed, shown, replayed once their cause is gone, stored once, purged.
+
+use super::changes::result;
+use super::stage::{Role, Stage};
+use crate::at_work::{LIMIT, stop};
+use serde_json::Value;
+use testkit::{OnWire, Output, eventually};
+
+fn dead(writer: &Role, arguments: &[&str]) -> Output {
+    writer.at.program.run(&[&["dead"], arguments].concat())
+}
+
+fn ok(output: Output) -> Output {
+    assert_eq!(output.code, 0, "{output}");
+    output
+}
+
+fn put(stage: &Stage, n: usize, value: Vec<u8>) {
+    let key = Some(format!("t{n}").into_bytes());
+    let headers = vec![("lapwing-seq".to_owned(), Some(b"q/7".to_vec()))];
+    stage.topic.put(&[OnWire { key, headers, ..OnWire::value(value) }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_shown_replayed_when_its_cause_is_gone_stored_once_and_purged() {
+    let stage = Stage::new().await;
+    stage.topic.create(1, &[]).await;
+    let writer = stage.writer();
+    let writing = writer.started();
+    stage.database.execute("alter table checks add constraint no_t1 check (body_bytes is distinct from 13)").await;
+    let mut record: Value = serde_json::from_slice(&result("t1", 5)).unwrap();
+    record["body_bytes"] = 13.into();
+    put(&stage, 1, record.to_string().into_bytes());
+    put(&stage, 2, b"not json \xff".to_vec());
+    put(&stage, 3, result("t3", 5));
+    stage.wait_for_rows(1).await;
+
+    let listed = ok(dead(&writer, &["list"])).stdout;
+    assert!(listed.contains("refused") && listed.contains("not_json") && listed.contains("/0@1"), "{listed}");
+    let letters = ok(dead(&writer, &["list", "--json", "--target", "t1"])).json();
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((&letter["reason"], &letter["key"], &letter["attempts"]), (&"refused".into(), &"t1".into(), &1.into()));
+    assert_eq!(letter["headers"], serde_json::json!([["lapwing-seq", "cS83"]]));
+    let broken = ok(dead(&writer, &["list", "--json", "--reason", "not_json"])).json();
+    assert!(broken[0]["value"].is_null() && broken[0]["value_base64"].is_string(), "{broken:?}");
+    let id = letter["id"].to_string();
+    let shown = ok(dead(&writer, &["show", &id])).stdout;
+    assert!(shown.contains("no_t1") && shown.contains("\"body_bytes\":13") && shown.contains("offset 0"), "{shown}");
+
+    for nothing in
+        [&["replay"][..], &["purge"], &["show", "4711"], &["replay", &id, "4711"], &["list", "--reason", "x"]]
+    {
+        let refused = dead(&writer, nothing);
+        assert_eq!(refused.code, 2, "{nothing:?}: {refused}");
+    }
+    let dry = ok(dead(&writer, &["replay", "--reason", "refused", "--dry-run"]));
+    assert!(dry.stderr.contains("1 letter would be due"), "{dry}");
+
+    stage.database.execute("alter table checks drop constraint no_t1").await;
+    ok(dead(&writer, &["replay", &id]));
+    eventually("the letter is stored", LIMIT, async || stage.stored().await == 2).await;
+    ok(dead(&writer, &["replay", "--all"]));
+    let resolved = ok(dead(&writer, &["list", "--json", "--all", "--target", "t1"])).json();
+    assert!(resolved[0]["resolved_at"].is_string() && resolved[0]["attempts"] == 2, "{resolved:?}");
+    assert_eq!(ok(dead(&writer, &["list", "--json", "--target", "t1"])).stdout, "");
+    assert!(ok(dead(&writer, &["purge", "--resolved"])).stderr.contains("1 letter deleted"));
+    assert_eq!(stage.select("select target from results where target = 't1'").await.len(), 1);
+    assert_eq!(stage.topic.all().len(), 3, "nothing is produced again");
+    assert_eq!(stop(writing).code, 0);
+}

@@ -1,0 +1,131 @@
+//! Dead letters as people look after them, and as the writer tries them again. What makes a letter is in `dead.rs`.
+
+use crate::StoreError;
+use model::{UnixMs, batch::Content};
+use std::time::Duration;
+
+/// A letter, as it stands in table `dead_letters`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    pub id: i64,
+    pub reason: String,
+    pub message: String,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    /// The record as it came.
+    pub value: Vec<u8>,
+    /// In their order, repeats included.
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub failed_at: UnixMs,
+    /// How often it was tried to store it, the first time included.
+    pub attempts: i32,
+    /// `None`: not by itself.
+    pub next_retry_at: Option<UnixMs>,
+    pub resolved_at: Option<UnixMs>,
+}
+
+/// Which letters: those that meet all that is said here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Select {
+    /// `None`: any.
+    pub ids: Option<Vec<i64>>,
+    pub reason: Option<String>,
+    /// The target's id, which is the key that the record came with.
+    pub target: Option<String>,
+    /// Failed before this moment.
+    pub before: Option<UnixMs>,
+    /// `Some(false)`: those that wait; `None`: both.
+    pub resolved: Option<bool>,
+    /// Due to be tried again at this moment.
+    pub due: Option<UnixMs>,
+}
+
+/// What became of a letter that was tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// A row of its identity exists.
+    Resolved,
+    /// Still not, and why.
+    Failed(String),
+    /// It is gone, resolved, or in the hands of another writer.
+    Elsewhere,
+}
+
+/// Between two tries at least and at most; it doubles from one to the other.
+const FIRST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// When a letter is tried again that was tried so often. What a newer program or a person must mend is not, by itself.
+pub(crate) fn next_retry(reason: &str, attempts: i32, now: UnixMs) -> Option<UnixMs> {
+    (reason == model::batch::DeadReason::Refused.word()).then(|| {
+        let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(0).min(16);
+        now + (FIRST * (1 << doublings)).min(LONGEST)
+    })
+}
+
+/// Why what a letter holds is no row even now, and under which reason it waits on.
+pub(crate) fn still_dead(letter: &Letter, content: &Content, since: UnixMs) -> Option<(String, String)> {
+    match content {
+        Content::Result(record) if record.due_at < since => {
+            Some((letter.reason.clone(), "it is older than retention.checks keeps results".to_owned()))
+        }
+        Content::Result(_) => None,
+        Content::UnknownKind => Some((letter.reason.clone(), "it is of a kind that is not known".to_owned())),
+        Content::Dead(dead) => Some((dead.reason.word().to_owned(), dead.message.clone())),
+    }
+}
+
+impl crate::Store {
+    /// The letters, by their ids and from behind `after` on; so many at most.
+    pub async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.letters(select, after, most).await,
+            Self::Postgres(store) => store.letters(select, after, most).await,
+        }
+    }
+
+    /// Makes those that wait due at this moment: the writer tries them again. Returns how many there are.
+    pub async fn make_due(&mut self, select: &Select, now: UnixMs) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.make_due(select, now).await,
+            Self::Postgres(store) => store.make_due(select, now).await,
+        }
+    }
+
+    /// Deletes them for good. Returns how many there were.
+    pub async fn purge(&mut self, select: &Select) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.purge(select).await,
+            Self::Postgres(store) => store.purge(select).await,
+        }
+    }
+
+    /// Tries to store what is in a letter, which was decoded anew; of one identity the first record stands. All or nothing.
+    pub async fn retry(
+        &mut self,
+        letter: &Letter,
+        content: &Content,
+        keep: &crate::Keep,
+    ) -> Result<Retried, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.retry(letter, content, keep).await,
+            Self::Postgres(store) => store.retry(letter, content, keep).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_letters_are_tried_again_at_growing_intervals_and_others_are_not() {
+        let after = |attempts| next_retry("refused", attempts, UnixMs(0)).expect("a time").0 / 60_000;
+        assert_eq!([0, 1, 2, 3, 9, 10, 100, i32::MAX].map(after), [1, 1, 2, 4, 256, 360, 360, 360]);
+        for reason in ["newer_version", "not_json", "not_a_result"] {
+            assert_eq!(next_retry(reason, 1, UnixMs(0)), None, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Dead letters that people look after, on SQLite.
+
+use super::{SqliteStore, rows::Row};
+use crate::{
+    Keep, Letter, Retried, Select, StoreError, dead,
+    letters::{next_retry, still_dead},
+};
+use ::sqlite::Error;
+use bytes::Bytes;
+use model::{
+    UnixMs,
+    batch::{Content, Entry, Envelope},
+    record::Record,
+};
+use sqlx::{
+    AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+/// What a [`Select`] means; its parameters are the first six. Times are texts of one length, which sort as times do.
+const WHERE: &str = "(?1 is null or id in (select value from json_each(?1))) and (?2 is null or reason = ?2)
+    and (?3 is null or key = ?3) and (?4 is null or failed_at < ?4) and (?5 is null or (resolved_at is not null) = ?5)
+    and (?6 is null or next_retry_at <= ?6 and resolved_at is null)";
+
+impl SqliteStore {
+    pub(crate) async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
+        let query = format!(
+            r#"select id, reason, message, topic, partition, "offset", key, value, headers, failed_at, attempts, next_retry_at,
+                   resolved_at
+               from dead_letters where {WHERE} and id > ?7 order by id limit ?8"#
+        );
+        let query = bound(query, select).bind(after).bind(most);
+        let rows = query.fetch_all(self.connection.sql()).await;
+        let letters = rows.and_then(|rows| rows.iter().map(letter).collect());
+        letters.map_err(|e| Error::new("read dead letters in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn make_due(&mut self, select: &Select, now: UnixMs) -> Result<u64, StoreError> {
+        let update = format!("update dead_letters set next_retry_at = ?7 where {WHERE} and resolved_at is null");
+        let made = bound(update, select).bind(now.to_string()).execute(self.connection.sql()).await;
+        let made = made.map(|done| done.rows_affected());
+        made.map_err(|e| Error::new("make dead letters due in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn purge(&mut self, select: &Select) -> Result<u64, StoreError> {
+        let delete = format!("delete from dead_letters where {WHERE}");
+        let gone = bound(delete, select).execute(self.connection.sql()).await;
+        let gone = gone.map(|done| done.rows_affected());
+        gone.map_err(|e| Error::new("delete dead letters in", self.file.path(), e).into())
+    }
+
+    pub(crate) async fn retry(
+        &mut self,
+        letter: &Letter,
+        content: &Content,
+        keep: &Keep,
+    ) -> Result<Retried, StoreError> {
+        let retried = match (content, still_dead(letter, content, keep.since())) {
+            (Content::Result(record), None) => self.retry_result(letter, record, keep).await,
+            (_, still) => {
+                let (reason, why) = still.unwrap_or_default();
+                failed(self.connection.sql(), letter, &reason, why, keep).await
+            }
+        };
+        retried.map_err(|e| Error::new("try a dead letter again in", self.file.path(), e).into())
+    }
+
+    /// The row and the letter's resolution, both or neither.
+    async fn retry_result(&mut self, letter: &Letter, record: &Record, keep: &Keep) -> sqlx::Result<Retried> {
+        // As with a batch: numbers count once they are committed.
+        let mut names = std::mem::take(&mut self.names);
+        self.connection.begin().await?;
+        let work = async {
+            let sql = self.connection.sql();
+            let ids = names.ids(sql, record).await?;
+            let entry = Entry {
+                offset: letter.offset,
+                value: Bytes::new(),
+                envelope: Envelope::default(),
+                content: Content::UnknownKind, // the row has the record
+            };
+            match self.inserts.insert(sql, &[(Row::new(record, ids), &entry)]).await? {
+                super::rows::Inserted::Refused(why) => failed(sql, letter, "refused", why, keep).await,
+                super::rows::Inserted::Rows(_) => resolve(sql, letter, keep).await,
+            }
+        };
+        let work = work.await;
+        let retried = self.connection.end(work).await?;
+        self.names = names;
+        Ok(retried)
+    }
+}
+
+fn bound(text: String, select: &Select) -> Query<'static, Sqlite, SqliteArguments> {
+    let ids = select.ids.as_ref().map(|ids| format!("{ids:?}")); // numbers as a list are JSON
+    sqlx::query(AssertSqlSafe(text))
+        .bind(ids)
+        .bind(select.reason.clone())
+        .bind(select.target.as_ref().map(|target| target.as_bytes().to_vec()))
+        .bind(select.before.map(|at| at.to_string()))
+        .bind(select.resolved)
+        .bind(select.due.map(|at| at.to_string()))
+}
+
+async fn resolve(sql: &mut SqliteConnection, letter: &Letter, keep: &Keep) -> sqlx::Result<Retried> {
+    let update = sqlx::query(
+        "update dead_letters set resolved_at = ?2, next_retry_at = null, attempts = attempts + 1
+         where id = ?1 and resolved_at is null",
+    );
+    let done = update.bind(letter.id).bind(keep.now.to_string()).execute(sql).await?;
+    Ok(if done.rows_affected() == 1 { Retried::Resolved } else { Retried::Elsewhere })
+}
+
+async fn failed(
+    sql: &mut SqliteConnection,
+    letter: &Letter,
+    reason: &str,
+    why: String,
+    keep: &Keep,
+) -> sqlx::Result<Retried> {
+    let next = next_retry(reason, letter.attempts.saturating_add(1), keep.now).map(|at| at.to_string());
+    let update = sqlx::query(
+        "update dead_letters set attempts = attempts + 1, reason = ?2, message = ?3, next_retry_at = ?4
+         where id = ?1 and resolved_at is null",
+    );
+    update.bind(letter.id).bind(reason.to_owned()).bind(why.clone()).bind(next).execute(sql).await?;
+    Ok(Retried::Failed(why))
+}
+
+fn letter(row: &SqliteRow) -> sqlx::Result<Letter> {
+    let time = |n| {
+        let text: Option<String> = row.try_get(n)?;
+        let parsed = text.map(|text| text.parse::<UnixMs>()).transpose();
+        parsed.map_err(|e| sqlx::Error::Decode(format!("no time in dead_letters: {e:?}").into()))
+    };
+    Ok(Letter {
+        id: row.try_get(0)?,
+        reason: row.try_get(1)?,
+        message: row.try_get(2)?,
+        topic: row.try_get(3)?,
+        partition: row.try_get(4)?,
+        offset: row.try_get(5)?,
+        key: row.try_get(6)?,
+        value: row.try_get(7)?,
+        headers: dead::read_headers(row.try_get(8)?),
+        failed_at: time(9)?.unwrap_or(UnixMs(0)),
+        attempts: row.try_get(10)?,
+        next_retry_at: time(11)?,
+        resolved_at: time(12)?,
+    })
+}
