@@ -14,7 +14,7 @@ pub(crate) const DURATION_PATTERN: &str = r"^(?=[0-9])([0-9]+y)?([0-9]+d)?([0-9]
 pub(crate) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 
 /// `250ms 30s 5m 12h 14d 10y 1h30m`: whole numbers with a unit, longer units first; a year has 365 days.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const NOT_ONE: &str = "is not a duration; durations are written like 250ms, 30s, 5m, 12h, 14d, 10y or 1h30m";
     let mut rest = text;
     let mut units = DURATION_UNITS.iter();
