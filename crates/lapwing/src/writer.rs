@@ -7,7 +7,8 @@ use bus::{
 };
 use model::{
     UnixMs,
-    batch::{Batch, Source},
+    batch::{Batch, Content, Source},
+    flood::{Count, Flood},
     trouble::{Lasting, Say},
 };
 use std::{
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 /// Before the same is tried again: when the trouble may pass by itself, and when a person must act.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SYSTEMIC: Duration = Duration::from_secs(30);
+/// Records with which a flooded source is tried.
+const TRIAL: usize = 100;
 /// How often the store is looked at when there is nothing to store.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it may take for something before that is a trouble: `/readyz` has 5 s to tell.
@@ -42,6 +45,7 @@ pub struct Writer {
     reading: Lasting,
     stopped: HashMap<Source, Stopped>,
     letters: Letters,
+    floods: HashMap<Source, Flood>,
 }
 
 /// A source that is not read at the moment.
@@ -76,7 +80,18 @@ pub async fn writer(mut writer: Writer, ends: Ends) -> Result<(), Exit> {
 impl Writer {
     pub fn new(log: Log, store: Store, ready: Ready, metrics: Arc<Metrics>, in_force: InForce) -> Self {
         let (storing, reading, stopped) = (Lasting::default(), Lasting::default(), HashMap::new());
-        Self { log, store, ready, metrics, in_force, storing, reading, stopped, letters: Letters::default() }
+        Self {
+            log,
+            store,
+            ready,
+            metrics,
+            in_force,
+            storing,
+            reading,
+            stopped,
+            letters: Letters::default(),
+            floods: HashMap::new(),
+        }
     }
 
     async fn run(&mut self, no_more: &CancellationToken) -> Result<(), LogError> {
@@ -117,9 +132,10 @@ impl Writer {
         self.ready.has("log");
         match read {
             Read::Opened(source) => self.begin(&source).await,
-            Read::Batch(batch) => self.keep(&batch).await,
+            Read::Batch(batch) => self.keep_unless_flooded(batch).await,
             Read::Closed(source) => {
                 self.stopped.remove(&source);
+                self.floods.remove(&source);
                 self.ready.has(&part(&source));
             }
         }
@@ -164,20 +180,59 @@ impl Writer {
         }
     }
 
-    /// Writes the batch, however long it takes, unless a person must act: then its source is stopped.
-    async fn keep(&mut self, batch: &Batch) {
+    /// Writes the batch, unless so much of what comes is dead that the source is stopped instead. One that was stopped is tried with
+    /// a few records, and goes on if they are fine.
+    async fn keep_unless_flooded(&mut self, batch: Batch) {
+        let source = batch.source.clone();
+        let flood = self.floods.entry(source.clone()).or_default();
+        let was_on = flood.is_on();
+        let (batch, has_rest) = if was_on { first_of(batch) } else { (batch, false) };
+        let dead = batch.entries.iter().filter(|entry| matches!(entry.content, Content::Dead(_))).count() as u64;
+        let count = Count { read: batch.entries.len() as u64, dead };
+        let is_flood = if was_on { count.is_bad() } else { flood.would_be(now(), count) };
+        if is_flood {
+            flood.begins();
+            return self.stop_flooded(&source);
+        }
+        let Some(count) = self.keep(&batch).await else { return };
+        let flood = self.floods.entry(source.clone()).or_default();
+        if was_on && !count.is_bad() {
+            flood.ends();
+            self.goes_on(&source);
+        } else if flood.note(now(), count) {
+            return self.stop_flooded(&source);
+        }
+        if has_rest {
+            self.log.seek(&source, batch.next);
+        }
+    }
+
+    fn stop_flooded(&mut self, source: &Source) {
+        self.log.hold(source);
+        let why = "too many of its records become dead letters: it stops, rather than drain into them (lapwing dead list says \
+                   what is wrong; it goes on by itself when the next records are results)";
+        // From where the store stands then: a person may have said where to go on.
+        self.stop(source, None, Class::Systemic, &why);
+    }
+
+    /// Writes the batch, however long it takes, unless a person must act: then its source is stopped. What was read and became dead
+    /// letters, if it was this that wrote it.
+    async fn keep(&mut self, batch: &Batch) -> Option<Count> {
         let source = &batch.source;
         loop {
             match self.write(batch).await {
-                Ok(Written::Committed(_)) => {
+                Ok(Written::Committed(counts)) => {
                     self.log.release(batch);
-                    return self.goes_on(source);
+                    self.goes_on(source);
+                    let dead = counts.dead.by_reason().iter().map(|(_, n)| n).sum();
+                    return Some(Count { read: batch.entries.len() as u64, dead });
                 }
                 Ok(Written::Behind { next }) => {
                     let (part, from) = (part(source), batch.from);
                     tracing::warn!(part, from, next, "the store stands elsewhere; reading goes on there");
                     self.log.seek(source, next);
-                    return self.goes_on(source);
+                    self.goes_on(source);
+                    return None;
                 }
                 Err(e) if e.class() == Class::Transient => {
                     self.cannot_store(&e);
@@ -185,7 +240,8 @@ impl Writer {
                 }
                 Err(e) => {
                     self.log.hold(source);
-                    return self.stop(source, Some(batch.from), e.class(), &e);
+                    self.stop(source, Some(batch.from), e.class(), &e);
+                    return None;
                 }
             }
         }
@@ -261,6 +317,9 @@ impl Writer {
     }
 
     fn goes_on(&mut self, source: &Source) {
+        if self.floods.get(source).is_some_and(Flood::is_on) {
+            return; // what comes will show
+        }
         let Some(mut stopped) = self.stopped.remove(source) else { return };
         let part = part(source);
         self.ready.has(&part);
@@ -298,6 +357,14 @@ impl Writer {
         sleep(RETRY).await;
         Ok(())
     }
+}
+
+/// The first records of a batch, and whether there are others.
+fn first_of(mut batch: Batch) -> (Batch, bool) {
+    let Some(behind) = batch.entries.get(TRIAL).map(|entry| entry.offset) else { return (batch, false) };
+    batch.entries.truncate(TRIAL);
+    batch.next = behind;
+    (batch, true)
 }
 
 /// What a source is called in logs and on `/readyz`.

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod batch;
 pub mod cel;
+pub mod flood;
 pub mod guard;
 pub mod id;
 pub mod judge;

@@ -4,7 +4,7 @@ use super::changes::result;
 use super::stage::{Role, Stage};
 use crate::at_work::{LIMIT, stop};
 use serde_json::Value;
-use testkit::{OnWire, Output, eventually};
+use testkit::{OnWire, Output, eventually, until};
 
 fn dead(writer: &Role, arguments: &[&str]) -> Output {
     writer.at.program.run(&[&["dead"], arguments].concat())
@@ -66,5 +66,31 @@ async fn a_letter_is_shown_replayed_when_its_cause_is_gone_stored_once_and_purge
     assert!(ok(dead(&writer, &["purge", "--resolved"])).stderr.contains("1 letter deleted"));
     assert_eq!(stage.select("select target from results where target = 't1'").await.len(), 1);
     assert_eq!(stage.topic.all().len(), 3, "nothing is produced again");
+    assert_eq!(stop(writing).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_dead_letters_stops_the_partition_until_what_comes_is_results_again() {
+    let stage = Stage::new().await;
+    stage.topic.create(1, &[]).await;
+    let writer = stage.writer();
+    let writing = writer.started();
+    let good = |n: usize| OnWire::value(result(&format!("t{n}"), 5));
+    stage.topic.put(&(0..10).map(good).collect::<Vec<_>>());
+    stage.wait_for_rows(10).await;
+    let junk: Vec<_> = (0..3000).map(|_| OnWire::value("junk")).collect();
+    stage.topic.put(&junk);
+    stage.topic.put(&(10..20).map(good).collect::<Vec<_>>());
+    until("/readyz says why the partition stands", LIMIT, || {
+        let (status, body) = writer.at.readiness();
+        status == 503 && body.contains("dead letters")
+    });
+    let letters = stage.select("select count(*) as n from dead_letters").await[0]["n"].as_u64().unwrap();
+    assert!(letters <= 1000, "{letters} letters");
+    assert_eq!(stage.stored().await, 10);
+    let set = writer.at.program.run(&["db", "offsets", "--set", "0=3010", "--yes"]);
+    assert_eq!(set.code, 0, "{set}");
+    stage.wait_for_rows(20).await;
+    until("/readyz says 200 again", LIMIT, || writer.at.readiness().0 == 200);
     assert_eq!(stop(writing).code, 0);
 }
