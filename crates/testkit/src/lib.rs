@@ -23,7 +23,7 @@ pub use services::{
     KAFKA_VARIABLE, Kafka, KafkaOptions, Lasting, POSTGRES_VARIABLE, Postgres, PostgresOptions, ServiceError,
     TestDatabase, kafka_brokers, postgres_url, unique,
 };
-pub use site::{Backlog, Refused, Request, Session, Setup, Site, Step, Tls, Version, step};
+pub use site::{Backlog, Refused, Request, Session, Setup, Site, Step, Tls, Version, http2, step};
 #[cfg(feature = "kafka")]
 pub use topic::{OnWire, Topic};
 pub use wait::{eventually, until};

@@ -1,7 +1,7 @@
 //! One connection of a site: handshake, request, script, and again.
 
 use super::wire::{Stream, Wire};
-use super::{Reading, Request, Script, Shared, Step, request, step};
+use super::{Reading, Request, Script, Shared, Step, http2, request, step};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,25 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 /// An error means that the peer has gone.
-pub(super) async fn serve(tcp: TcpStream, number: usize, shared: &Shared) -> io::Result<()> {
+pub(super) async fn serve(tcp: TcpStream, number: usize, shared: &Arc<Shared>) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let Some(stream) = handshake(tcp, shared).await? else { return Ok(()) };
+    let script = shared.script();
+    if let Script::Http2(answer) = &*script {
+        return http2::answer(stream, number, shared, answer).await;
+    }
     let mut wire = Wire::new(stream, shared.reading, Arc::clone(&shared.sent));
-    if let Script::Greet(steps) = &*shared.script() {
+    let with_body = !matches!(shared.reading, Reading::Heads);
+    if let Script::Greet(steps) | Script::Frames(steps) = &*script {
+        if matches!(*script, Script::Frames(_)) {
+            let Some(mut request) = http2::read(&mut wire, number, with_body).await? else { return Ok(()) };
+            shared.seen().record(&mut request);
+        }
         return match play(wire, steps).await? {
             Some(wire) => wire.close().await,
             None => Ok(()),
         };
     }
-    let with_body = !matches!(shared.reading, Reading::Heads);
     while let Some(mut request) = request::read(&mut wire, number, with_body).await? {
         shared.seen().record(&mut request);
         match play(wire, &steps_for(&shared.script(), &request)).await? {
@@ -35,7 +43,8 @@ pub(super) async fn serve(tcp: TcpStream, number: usize, shared: &Shared) -> io:
 
 fn steps_for(script: &Script, request: &Request) -> Vec<Step> {
     match script {
-        Script::Always(steps) | Script::Greet(steps) => steps.clone(),
+        Script::Always(steps) | Script::Greet(steps) | Script::Frames(steps) => steps.clone(),
+        Script::Http2(_) => Vec::new(), // has no steps
         Script::Ask(function) => function(request),
         Script::Routes(routes) => {
             let find = |path: &str| routes.iter().find(|(p, _)| p == path).map(|(_, steps)| steps.clone());
@@ -75,6 +84,7 @@ async fn play(mut wire: Wire, steps: &[Step]) -> io::Result<Option<Wire>> {
             Step::Endless(bytes, every) => endless(&mut wire, bytes, *every).await?,
             Step::Pause(length) => sleep(*length).await,
             Step::Receive => wire.receive().await?,
+            Step::Tunnel(port) => return wire.tunnel(*port).await.map(|()| None),
             Step::Hold => return wire.hold().await.map(|()| None),
             Step::Close => return wire.close().await.map(|()| None),
             Step::Cut => return wire.cut().await.map(|()| None),

@@ -3,6 +3,7 @@
 //! It runs on a thread of its own: a test needs no runtime to have one, a slow test does not slow it, and dropping it ends everything,
 //! connections included, before the next line runs.
 
+pub mod http2;
 pub mod step;
 
 mod connection;
@@ -197,6 +198,10 @@ enum Script {
     Ask(Box<Ask>),
     /// At once, before anything is read.
     Greet(Vec<Step>),
+    /// After a request over HTTP/2, frame by frame.
+    Frames(Vec<Step>),
+    /// Over HTTP/2, as the library does it.
+    Http2(Box<http2::Answer>),
 }
 
 /// Chooses the steps by the request.

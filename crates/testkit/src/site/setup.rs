@@ -1,6 +1,6 @@
 //! What can be chosen about a site before it starts.
 
-use super::{Request, Script, Site, Step, Tls};
+use super::{Request, Script, Site, Step, Tls, http2::Reply};
 use crate::fail::fail;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::ErrorKind;
@@ -97,6 +97,17 @@ impl Setup {
 
     pub fn greet(self, steps: impl IntoIterator<Item = Step>) -> Site {
         self.start(Script::Greet(steps.into_iter().collect()))
+    }
+
+    /// Speaks HTTP/2 as it should be. Over TLS the handshake must offer it: [`Tls::alpn`].
+    pub fn http2(self, function: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Site {
+        self.start(Script::Http2(Box::new(function)))
+    }
+
+    /// Reads one request over HTTP/2 and then takes these steps; [`http2`](super::http2) has frames to send. Of a request the site
+    /// sees no more than that it came, and its body.
+    pub fn frames(self, steps: impl IntoIterator<Item = Step>) -> Site {
+        self.start(Script::Frames(steps.into_iter().collect()))
     }
 
     fn start(self, script: Script) -> Site {

@@ -20,6 +20,8 @@ pub enum Step {
     Pause(Duration),
     /// Waits until the peer has said something, and takes it away.
     Receive,
+    /// Carries bytes to this port of 127.0.0.1 and back, until both sides have ended.
+    Tunnel(u16),
     Hold,
     Close,
     Cut,
@@ -55,6 +57,11 @@ pub fn pause(ms: u64) -> Step {
 /// https site is a reset after the ClientHello.
 pub fn receive() -> Step {
     Step::Receive
+}
+
+/// What a proxy does after CONNECT: carries bytes to this port of 127.0.0.1 and back, whatever host was asked for.
+pub fn tunnel(port: u16) -> Step {
+    Step::Tunnel(port)
 }
 
 /// Says nothing more until the peer goes away or the site is dropped.

@@ -3,9 +3,10 @@
 use super::Reading;
 use super::tls::Session;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -21,6 +22,16 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// What the handshake agreed on; `None` without TLS.
+    pub(super) fn session(&self) -> Option<Session> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(s) => Some(Session::of(s.get_ref().1)),
+        }
+    }
+}
+
 impl Wire {
     /// `sent` counts the site's bytes before encryption.
     pub(super) fn new(stream: Stream, reading: Reading, sent: Arc<AtomicU64>) -> Self {
@@ -28,10 +39,7 @@ impl Wire {
     }
 
     pub(super) fn session(&self) -> Option<Session> {
-        match &self.stream {
-            Stream::Plain(_) => None,
-            Stream::Tls(s) => Some(Session::of(s.get_ref().1)),
-        }
+        self.stream.session()
     }
 
     /// Everything up to and with the mark; `None` when the peer ended before it.
@@ -81,6 +89,18 @@ impl Wire {
             Stream::Plain(_) => Ok(()),
             Stream::Tls(s) => s.flush().await,
         }
+    }
+
+    /// Becomes a part of another connection.
+    pub(super) async fn tunnel(self, port: u16) -> io::Result<()> {
+        let mut there = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        there.set_nodelay(true)?;
+        there.write_all(&self.buffer).await?;
+        match self.stream {
+            Stream::Plain(mut s) => copy_bidirectional(&mut s, &mut there).await?,
+            Stream::Tls(mut s) => copy_bidirectional(&mut s, &mut there).await?,
+        };
+        Ok(())
     }
 
     /// Returns when the peer has gone; what it still says is thrown away.

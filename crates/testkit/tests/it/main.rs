@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod client;
+mod frames;
 mod pki;
 mod ports;
 mod program;

@@ -26,6 +26,16 @@ fn a_reset_is_a_reset() {
 }
 
 #[test]
+fn a_tunnel_leads_to_another_site_whatever_host_was_asked_for() {
+    let site = Site::serve([resp(200, "ok")]);
+    let proxy = Site::serve([head(200, &[]), tunnel(site.port())]);
+    let seen = ask(&proxy, &format!("CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n{GET}"));
+    assert_eq!(seen.text, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    assert_eq!((seen.end, proxy.requests()[0].target.as_str()), (End::Fin, "nowhere.test:443"));
+    assert_eq!(site.requests().len(), 1);
+}
+
+#[test]
 fn responses_are_well_formed() {
     check([resp(200, "ok")], "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", &End::Fin);
     check(
