@@ -13,14 +13,9 @@ use crate::{
 };
 
 /// Keys of a target, and so of `defaults`.
-const OF_TARGET: &[(&[&str], Used)] =
-    &[(&["request", "http"], |n| n.as_text() == Some("2")), (&["request", "proxy"], written)];
+const OF_TARGET: &[(&[&str], Used)] = &[(&["request", "http"], |n| n.as_text() == Some("2"))];
 
 type Used = fn(&Node) -> bool;
-
-fn written(_: &Node) -> bool {
-    true
-}
 
 /// Reports what of a checked config is for later.
 pub(crate) fn refuse_of_config(root: &Node, report: &mut Report) {

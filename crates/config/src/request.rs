@@ -5,7 +5,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
-use model::target::{ClientCertificate, Family, Lookup, Request, TlsSettings, TlsVersion};
+use model::target::{ClientCertificate, Family, Lookup, Proxy, Request, TlsSettings, TlsVersion};
 use std::{
     path::{Path as FilePath, PathBuf},
     sync::Arc,
@@ -27,6 +27,7 @@ pub(crate) fn request(
     let mut headers = headers(view, &mut secrets);
     let authorization = authorization(workshop, view, spot, &mut secrets);
     let body = body(workshop, view, &mut secrets);
+    let proxy = proxy(view, &mut secrets);
     // A header that was written beats what would be made.
     let written = headers.iter().position(|(name, _)| name == AUTHORIZATION).map(|i| headers.remove(i).1);
     Some(Request {
@@ -36,6 +37,7 @@ pub(crate) fn request(
         authorization: written.or(authorization),
         redirects: view.whole_u32("redirects"),
         lookup: lookup(view),
+        proxy,
         tls: tls?,
         max_body: view.size("max_body"),
         secrets: secrets.into_list(),
@@ -49,6 +51,18 @@ fn lookup(view: View<'_>) -> Lookup {
         _ => Family::Auto,
     };
     Lookup { resolvers: view.list("resolver", rules::resolver).into(), family }
+}
+
+fn proxy(view: View<'_>, secrets: &mut Secrets) -> Option<Arc<Proxy>> {
+    let url = view.read("proxy", rules::proxy_url)?;
+    secrets.url(&url);
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').into();
+    let authorization = crate::secrets::basic_of(&url).and_then(|text| {
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    });
+    Some(Arc::new(Proxy { host, port: url.port_or_known_default()?, authorization }))
 }
 
 fn headers(view: View<'_>, secrets: &mut Secrets) -> Vec<(HeaderName, HeaderValue)> {

@@ -53,8 +53,15 @@ pub(crate) fn web_url(text: &str) -> Checked<Url> {
     Ok(url)
 }
 
+/// Of a proxy only scheme, host, port and user info mean anything.
 pub(crate) fn proxy_url(text: &str) -> Checked<Url> {
-    http_url(text, "is not the URL of a proxy like http://proxy:3128")
+    const NOT_ONE: &str = "is not the URL of a proxy like http://proxy:3128";
+    let url = http_url(text, NOT_ONE)?;
+    match (url.scheme(), url.path(), url.query(), url.fragment()) {
+        ("http", "" | "/", None, None) => Ok(url),
+        ("http", ..) => Err(format!("{NOT_ONE}: there is something behind its host and port")),
+        _ => Err(format!("{NOT_ONE}: a proxy is reached over http, also for https targets")),
+    }
 }
 
 fn http_url(text: &str, not_one: &str) -> Checked<Url> {
@@ -299,6 +306,15 @@ mod tests {
         );
         assert_eq!(web_url("http://h/a#b").map(|u| u.to_string()), Ok("http://h/a".into()));
         assert!(web_url(&format!("http://h/{}", "a".repeat(MAX_URL))).is_err());
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_and_a_port() {
+        check(
+            proxy_url,
+            &["http://proxy:3128", "http://proxy", "HTTP://u:p%40ss@10.0.0.1:8080/", "http://[::1]:3128/"],
+            &["", "proxy:3128", "socks5://proxy:1080", "https://proxy:443", "http://proxy/path", "http://proxy/?a=b"],
+        );
     }
 
     #[test]

@@ -23,10 +23,7 @@ impl Secrets {
             self.add(part);
             self.add(&decoded(part));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            let pair = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
-            self.add(&BASE64_STANDARD.encode(pair));
-        }
+        self.add(&encoded_user_info(url).unwrap_or_default());
         for pair in url.query().unwrap_or_default().split('&') {
             let value = pair.split_once('=').map_or(pair, |(_, value)| value);
             self.add(value);
@@ -73,6 +70,21 @@ impl Secrets {
         list.sort_by_key(|s| std::cmp::Reverse(s.len()));
         list.into()
     }
+}
+
+/// The user info of a URL as basic authentication (RFC 7617), if it has any.
+pub(crate) fn basic_of(url: &Url) -> Option<String> {
+    encoded_user_info(url).map(|encoded| format!("Basic {encoded}"))
+}
+
+fn encoded_user_info(url: &Url) -> Option<String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_encoding::percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_encoding::percent_decode_str(url.password().unwrap_or_default()));
+    Some(BASE64_STANDARD.encode(pair))
 }
 
 fn decoded(text: &str) -> String {

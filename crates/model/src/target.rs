@@ -59,6 +59,8 @@ pub struct Request {
     /// How many redirects to follow; 0: the redirect itself is the answer.
     pub redirects: u32,
     pub lookup: Lookup,
+    /// `None`: sites are asked directly, whatever the environment says.
+    pub proxy: Option<Arc<Proxy>>,
     pub tls: Arc<TlsSettings>,
     /// Bytes, after decompression.
     pub max_body: u64,
@@ -73,6 +75,7 @@ impl fmt::Debug for Request {
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("redirects", &self.redirects)
             .field("lookup", &self.lookup)
+            .field("proxy", &self.proxy)
             .field("tls", &self.tls)
             .field("max_body", &self.max_body)
             .finish_non_exhaustive()
@@ -95,6 +98,16 @@ pub enum Family {
     Auto,
     V4,
     V6,
+}
+
+/// An HTTP proxy. All of it but the authorization may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proxy {
+    /// A name, or an address without brackets.
+    pub host: Box<str>,
+    pub port: u16,
+    /// The value of `proxy-authorization`, made of the URL's user info; secret.
+    pub authorization: Option<HeaderValue>,
 }
 
 /// How to speak TLS. Equal settings share one `Arc`, so that what is built from them can be shared by its address.

@@ -20,22 +20,24 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// # Errors
 /// `blocked`, when the guard leaves none.
 pub fn allowed(guard: &Guard, addresses: &[IpAddr], port: u16) -> Result<Vec<SocketAddr>, Finding> {
-    let mut refused = Vec::new();
-    let mut families: [Vec<IpAddr>; 2] = Default::default();
-    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let (mut allowed, mut refused) = (Vec::new(), Vec::new());
     for &address in addresses {
         match guard.judge(address) {
-            Ok(()) => families[usize::from(address.is_ipv6() != first_is_v6)].push(address),
+            Ok(()) => allowed.push(address),
             Err(why) => refused.push(format!("{address}: {why}")),
         }
     }
-    let [a, b] = families;
-    let by_turns: Vec<_> =
-        (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]).flatten().map(|&ip| (ip, port).into()).collect();
-    if by_turns.is_empty() {
+    if allowed.is_empty() {
         return Err(Finding::new(Reason::Blocked, format!("no address may be asked: {}", refused.join(", "))));
     }
-    Ok(by_turns)
+    Ok(by_turns(&allowed, port))
+}
+
+/// The addresses of both families by turns, as RFC 8305 wants them; the first one's family begins.
+pub fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let (a, b): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|ip| ip.is_ipv6() == first_is_v6);
+    (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]).flatten().map(|&ip| (ip, port).into()).collect()
 }
 
 /// Connects to the first address that answers. `tried` is the last address that was tried, also when the time is up.

@@ -16,6 +16,7 @@ mod expressions;
 mod hop;
 mod http1;
 mod online;
+mod request;
 mod routes;
 mod shortage;
 mod stream;

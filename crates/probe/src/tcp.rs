@@ -1,6 +1,7 @@
 //! A socket that two hold: TLS, which reads and writes, and the attempt, which asks the kernel about it however a handshake ends.
 
 use crate::tcp_info::{self, TcpInfo};
+use bytes::{Buf, Bytes};
 use std::{
     io,
     pin::Pin,
@@ -13,23 +14,34 @@ use tokio::{
 };
 
 #[derive(Clone, Debug)]
-pub struct Tcp(Arc<TcpStream>);
+pub struct Tcp {
+    stream: Arc<TcpStream>,
+    /// What was read from the socket before it became this.
+    ahead: Bytes,
+}
 
 impl Tcp {
-    pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
+    /// `ahead` came from the stream already, and is read first.
+    pub fn new(stream: TcpStream, ahead: Bytes) -> Self {
+        Self { stream: Arc::new(stream), ahead }
     }
 
     pub fn info(&self) -> Option<TcpInfo> {
-        tcp_info::of(&self.0)
+        tcp_info::of(&self.stream)
     }
 }
 
 impl AsyncRead for Tcp {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let n = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..n]);
+            self.ahead.advance(n);
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read(buf.initialize_unfilled()) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 read => return Poll::Ready(read.map(|n| buf.advance(n))),
             }
@@ -48,8 +60,8 @@ impl AsyncWrite for Tcp {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write_vectored(bufs) {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write_vectored(bufs) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }

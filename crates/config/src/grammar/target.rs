@@ -87,8 +87,8 @@ pub(crate) static REQUEST: Shape = Shape {
         key("resolver", Kind::list(&RESOLVER), "Name servers for this target, IP:PORT."),
         key(
             "proxy",
-            Kind::spelled(|s| rules::proxy_url(s).map(drop), "^[Hh][Tt][Tt][Pp][Ss]?://", Numbers::No),
-            "An HTTP proxy.",
+            Kind::spelled(|s| rules::proxy_url(s).map(drop), "^[Hh][Tt][Tt][Pp]://", Numbers::No),
+            "An HTTP proxy, http://[user:password@]host[:port].",
         )
         .private(Privacy::Url),
         key("tls", Kind::Map(&TLS), "How to speak TLS."),

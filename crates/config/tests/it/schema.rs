@@ -148,6 +148,7 @@ fn it_refuses_what_the_loader_refuses() {
         "request: {body: a, body_file: b}",
         "request: {resolver: nonsense}",
         "request: {proxy: 'ftp://p/'}",
+        "request: {proxy: 'https://p:1'}",
         "expect: {status: [2000]}",
         "expect: {status: 20}",
         "expect: {status: []}",

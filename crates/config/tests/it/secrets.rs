@@ -56,6 +56,7 @@ fn a_secret_that_is_written_down_is_in_no_message_either() {
         "request: {headers: {x-key: \"hunter2-swordfish\\n\"}}",
         "request: {headers: hunter2-swordfish}",
         "request: {proxy: 'ftp://u:hunter2-swordfish@p:1'}",
+        "request: {proxy: 'http://u:hunter2-swordfish@p:1/path'}",
     ] {
         let found = Folder::new(&target(&[line])).mistakes();
         assert!(found.len() == 1 && !found[0].contains(PW), "{line}: {found:?}");
@@ -71,7 +72,7 @@ fn a_secret_that_is_written_down_is_in_no_message_either() {
 
 #[test]
 fn a_request_knows_what_must_be_hidden() {
-    let yaml = "targets:\n  - url: 'http://us%20er:p%40ss@h/?token=tok%2B1'\n    request:\n      headers: {x-api-key: key-1, accept: text/html, user-agent: me/1, authorization: Bearer abc}\n      body_file: b\n      basic_auth: {username_file: u, password: pass-1}\n";
+    let yaml = "targets:\n  - url: 'http://us%20er:p%40ss@h/?token=tok%2B1'\n    request:\n      headers: {x-api-key: key-1, accept: text/html, user-agent: me/1, authorization: Bearer abc}\n      body_file: b\n      basic_auth: {username_file: u, password: pass-1}\n      proxy: 'http://agent:proxy%2Dpw@p:1'\n";
     let folder = Folder::new(yaml).with("b", "{\"pin\": 1234}\n").with("u", "file-user\n");
     let request = folder.good().targets[0].request.clone();
     let secrets: Vec<_> = request.secrets.iter().map(|s| &**s).collect();
@@ -88,6 +89,9 @@ fn a_request_knows_what_must_be_hidden() {
         "file-user",
         "pass-1",
         "ZmlsZS11c2VyOnBhc3MtMQ==",
+        "proxy%2Dpw",
+        "proxy-pw",
+        "YWdlbnQ6cHJveHktcHc=",
     ] {
         assert!(secrets.contains(&secret), "{secret} is not in {secrets:?}");
     }

@@ -74,7 +74,7 @@ targets:
     ] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
-    assert!(folder.load().is_err(), "shown although it asks for what comes later");
+    assert!(shown.contains("proxy: \"http://***@p:1/\""), "{shown}");
 }
 
 #[test]

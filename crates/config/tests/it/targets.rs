@@ -104,6 +104,31 @@ fn every_key_of_a_target_has_its_effect() {
 }
 
 #[test]
+fn a_proxy_is_a_place_and_perhaps_credentials() {
+    let proxy = |line: &str| {
+        let target = one(&[&format!("request: {{proxy: '{line}'}}")]);
+        let proxy = target.request.proxy.clone().expect("a proxy");
+        let authorization = proxy.authorization.as_ref().map(|v| v.to_str().expect("text").to_owned());
+        assert!(proxy.authorization.as_ref().is_none_or(http::HeaderValue::is_sensitive));
+        format!("{} {} {}", proxy.host, proxy.port, authorization.unwrap_or_default())
+    };
+    assert_eq!(proxy("http://proxy:3128"), "proxy 3128 ");
+    assert_eq!(proxy("http://10.0.0.1/"), "10.0.0.1 80 ");
+    assert_eq!(proxy("http://[::1]:8080"), "::1 8080 ");
+    assert_eq!(proxy("http://us%20er:p%40ss@Proxy:1"), "proxy 1 Basic dXMgZXI6cEBzcw==");
+    assert_eq!(only("targets: [http://h/]").request.proxy, None);
+}
+
+#[test]
+fn a_proxy_of_all_targets_can_be_removed_from_one() {
+    let config = load(
+        "defaults: {request: {proxy: 'http://p:1'}}\ntargets: [http://a/, {url: 'http://b/', request: {proxy: null}}]",
+    );
+    let through: Vec<_> = config.targets.iter().map(|t| t.request.proxy.is_some()).collect();
+    assert_eq!(through, [true, false]);
+}
+
+#[test]
 fn an_id_is_a_slug_of_the_name_or_of_host_port_and_path() {
     for (lines, id) in [
         (&["name: ' Café du  Port! '"][..], "caf-du-port"),

@@ -2,8 +2,6 @@
 
 mod body;
 mod head;
-mod request;
 
 pub use body::Body;
 pub use head::HeadReader;
-pub use request::request;

@@ -8,7 +8,7 @@ use model::{
     pattern::{HeaderPattern, Patterns},
     result::Look,
     target::{
-        CertificateLimit, ClientCertificate, IncidentRule, Limits, PrivateKey, Request, StatusSet, TlsSettings,
+        CertificateLimit, ClientCertificate, IncidentRule, Limits, PrivateKey, Proxy, Request, StatusSet, TlsSettings,
         TlsVersion,
     },
 };
@@ -39,6 +39,7 @@ pub fn ask(url: &str) -> Ask {
         authorization: None,
         redirects: 10,
         lookup: model::target::Lookup::default(),
+        proxy: None,
         tls: Arc::default(),
         max_body: 10 << 20,
         secrets: [].into(),
@@ -94,6 +95,18 @@ impl Ask {
 
     pub fn redirects(self, n: u32) -> Self {
         self.request(|r| r.redirects = n)
+    }
+
+    pub fn proxy(self, host: &str, port: u16) -> Self {
+        self.request(|r| r.proxy = Some(Arc::new(Proxy { host: host.into(), port, authorization: None })))
+    }
+
+    /// With credentials for the proxy, as a header has them.
+    pub fn proxy_authorization(self, value: &str) -> Self {
+        self.request(|r| {
+            let proxy = r.proxy.as_mut().expect("there is a proxy");
+            Arc::make_mut(proxy).authorization = Some(value.parse().unwrap());
+        })
     }
 
     pub fn max_body(self, bytes: u64) -> Self {
@@ -333,7 +346,10 @@ fn entered(target: &Target, seen: &Seen, complete: bool) {
     let last = failed.and_then(|f| PHASES.iter().position(|&p| p == f));
     for (i, phase) in PHASES.into_iter().enumerate() {
         let due = match phase {
-            Phase::Dns => target.url.domain().is_some(),
+            Phase::Dns => match &target.request.proxy {
+                Some(proxy) => proxy.host.parse::<std::net::IpAddr>().is_err(),
+                None => target.url.domain().is_some(),
+            },
             Phase::Tls => target.url.scheme() == "https",
             Phase::Connect | Phase::Wait | Phase::Body | Phase::Expect => true,
         };

@@ -27,6 +27,8 @@ mod offline;
 #[cfg(test)]
 mod phases;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod redirects;
 #[cfg(test)]
 mod request;

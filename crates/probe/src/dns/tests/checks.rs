@@ -20,6 +20,7 @@ fn target(url: &str) -> Target {
         authorization: None,
         redirects: 10,
         lookup: Lookup::default(),
+        proxy: None,
         tls: Arc::default(),
         max_body: 1 << 20,
         secrets: [].into(),

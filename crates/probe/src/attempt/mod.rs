@@ -1,19 +1,21 @@
 //! One attempt: hop after hop on fresh connections, until an answer is complete or something breaks.
 
+mod connect;
+mod over_http1;
+
 use crate::{
     Prober,
     clock::{Clock, Leg},
-    connect,
     content::{Content, Told},
     deadline::{Deadline, TimedOut},
     hop::Hop,
-    http1::{self, Body, HeadReader},
+    request::Asking,
     shortage,
-    stream::{Outgoing, Stream},
+    stream::Stream,
     tcp::Tcp,
-    tls::{self, Capture, Peer},
+    tls::Capture,
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use model::{
     Reason, Target, UnixMs,
     answer::{Answer, Head},
@@ -114,88 +116,38 @@ impl<'a> Attempt<'a> {
     async fn exchange(&mut self) -> Result<(), End> {
         loop {
             (self.look.status, self.look.http) = (None, None);
-            let (mut out, mut buffer) = (self.request(), BytesMut::new());
             self.connect().await?;
-            let head = self.ask(&mut out, &mut buffer).await?;
-            let next = self.redirect(&head);
-            self.look.status = Some(head.status);
-            self.look.http = Some(head.http);
-            let Some(next) = next? else {
-                let framing =
-                    Body::of(&self.hop.method, &head).map_err(|e| Finding::new(Reason::BadResponse, e.to_string()))?;
-                self.head = Some(head);
-                return self.read_body(framing, &mut out, buffer).await;
-            };
+            let Some(next) = self.over_http1().await? else { return Ok(()) };
             self.hop = next;
             self.look.redirects += 1;
             self.look.final_url = Some(self.hop.shown(&self.target.request.secrets));
         }
     }
 
-    /// Resolve, guard, connect, TLS.
-    async fn connect(&mut self) -> Result<(), End> {
-        let addresses = match self.hop.literal() {
-            Some(ip) => vec![ip],
-            None => {
-                self.clock.enter(Leg::Dns);
-                self.deadline
-                    .limit(Box::pin(self.prober.resolver.resolve(self.hop.host(), &self.target.request.lookup)))
-                    .await??
-            }
-        };
-        self.clock.enter(Leg::Connect);
-        (self.look.peer, self.stream, self.shaking) = (None, None, None);
-        let addresses = connect::allowed(&self.prober.guard, &addresses, self.hop.port())?;
-        let tcp = self.deadline.limit(connect::connect(&addresses, &mut self.look.peer)).await??;
-        if !self.hop.is_https() {
-            self.stream = Some(Stream::Plain(tcp));
-            return Ok(());
-        }
-        self.clock.enter(Leg::Tls);
-        let tcp = self.shaking.insert(Tcp::new(tcp)).clone();
-        let settings = &self.target.request.tls;
-        let config = self.ours(|prober| prober.tls.get(settings));
-        let config = config.map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
-        let named = settings.server_name.as_deref().filter(|_| self.hop.same_host);
-        let peer = Peer { host: named.unwrap_or(self.hop.host()), with_client_certificate: self.hop.with_credentials };
-        let capture = self.capture.insert(Arc::new(config.capture(self.now)));
-        let shake = Box::pin(tls::handshake(&config, tcp, &peer, Arc::clone(capture)));
-        self.stream = Some(self.deadline.limit(shake).await??);
-        Ok(())
+    fn asking(&self) -> Asking<'a> {
+        Asking { target: self.target, user_agent: &self.prober.user_agent }
     }
 
-    fn request(&self) -> Outgoing {
-        let head = http1::request(&self.hop, self.target, &self.prober.user_agent);
+    fn body(&self) -> Bytes {
         let body = self.target.request.body.as_ref().filter(|_| self.hop.with_body);
-        Outgoing::new(head, body.map_or_else(Bytes::new, |b| Bytes::from_owner(Arc::clone(b))))
+        body.map_or_else(Bytes::new, |b| Bytes::from_owner(Arc::clone(b)))
     }
 
-    /// Sends the request and reads the final head. What came behind it stays in the buffer.
-    async fn ask(&mut self, out: &mut Outgoing, buffer: &mut BytesMut) -> Result<Head, End> {
-        self.clock.enter(Leg::Wait);
-        let mut reader = HeadReader::default();
-        let mut nothing_yet = true;
-        loop {
-            let stream = self.stream.as_mut().expect("connect has made it");
-            let read = self.deadline.limit(stream.exchange(out, buffer, READ)).await?;
-            if let Ok(1..) = read {
-                nothing_yet = false;
-                if let Some(head) = reader.read(buffer).map_err(|e| Finding::new(Reason::BadResponse, e.to_string()))? {
-                    return Ok(head);
-                }
-                self.give_up_when_late()?;
-                continue;
-            }
-            // An alert before the first byte of an answer is the handshake's end, late: TLS 1.3 refuses a client so.
-            if let Err(e) = &read
-                && nothing_yet
-                && tls::tls_error(e).is_some()
-            {
-                self.clock.belongs_to(Leg::Tls);
-                return Err(Finding::new(Reason::TlsFailed, tls::why(e)).into());
-            }
-            return Err(no_head(read, nothing_yet).into());
-        }
+    /// A final head has come: where it leads, if that is to be followed.
+    fn answered(&mut self, head: &Head) -> Result<Option<Hop>, Finding> {
+        let next = self.redirect(head);
+        self.look.status = Some(head.status);
+        self.look.http = Some(head.http);
+        next
+    }
+
+    /// The head was the final one: what comes now is the body that counts.
+    fn begin_body(&mut self, head: Head) -> Content {
+        self.clock.enter(Leg::Transfer);
+        self.look.body_bytes = Some(0);
+        let content = Content::of(&head, self.target);
+        self.head = Some(head);
+        content
     }
 
     /// Where the answer leads, if it is a redirect to follow.
@@ -212,32 +164,8 @@ impl<'a> Attempt<'a> {
         self.hop.follow(head, location, &self.target.url).map(Some)
     }
 
-    /// Reads the body, and goes on sending the request if its answer came before its end: the site may need both.
-    async fn read_body(&mut self, mut framing: Body, out: &mut Outgoing, mut buffer: BytesMut) -> Result<(), End> {
-        self.clock.enter(Leg::Transfer);
-        self.look.body_bytes = Some(0);
-        let head = self.head.as_ref().expect("a body follows its head");
-        let mut content = Content::of(head, self.target);
-        loop {
-            while !framing.is_complete() && !buffer.is_empty() {
-                let taken = framing.take(&buffer).map_err(|e| Finding::new(Reason::Truncated, e.to_string()))?;
-                let from = taken.used - taken.body;
-                self.take_body(&buffer[from..taken.used], &mut content)?;
-                buffer.advance(taken.used);
-            }
-            if framing.is_complete() {
-                break;
-            }
-            self.give_up_when_late()?;
-            let stream = self.stream.as_mut().expect("connect has made it");
-            match self.deadline.limit(stream.exchange(out, &mut buffer, READ)).await? {
-                Ok(1..) => {}
-                end => {
-                    self.end_of_body(&framing, end)?;
-                    break;
-                }
-            }
-        }
+    /// The body has come to its end.
+    fn end_body(&mut self, content: Content) -> Result<(), Finding> {
         self.clock.stop();
         self.told = content.end()?;
         Ok(())
@@ -248,24 +176,6 @@ impl<'a> Attempt<'a> {
         let taken = if content.is_work() { self.ours(|_| content.take(piece)) } else { content.take(piece) };
         self.look.body_bytes = Some(content.read());
         taken
-    }
-
-    /// The connection ended, or broke, while a body was being read.
-    fn end_of_body(&self, framing: &Body, end: io::Result<usize>) -> Result<(), Finding> {
-        let read = self.look.body_bytes.unwrap_or(0);
-        match end {
-            Ok(_) => framing.end(read),
-            Err(e) if let Some(what) = shortage::of(&e) => return Err(Finding::new(Reason::ProberFailed, what)),
-            // The end of a TLS connection without close_notify, as browsers take it.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => framing.end(read),
-            Err(e) => {
-                return Err(Finding::new(
-                    Reason::Truncated,
-                    format!("the connection broke after {} bytes of the body: {}", thousands(read), broke(&e)),
-                ));
-            }
-        }
-        .map_err(|e| Finding::new(Reason::Truncated, e.to_string()))
     }
 
     /// Work of ours: the clock stands still, and the site gets the time back.
@@ -285,7 +195,10 @@ impl<'a> Attempt<'a> {
         let limit = duration(self.target.timeout);
         let peer = self.look.peer.map_or_else(|| "the site".to_owned(), |p| p.to_string());
         let message = match self.clock.leg() {
-            Leg::Dns => format!("no resolver answered for {} within {limit}", self.hop.host()),
+            Leg::Dns => format!("no resolver answered for {} within {limit}", self.to_resolve()),
+            Leg::Connect if self.target.request.proxy.is_some() => {
+                format!("no connection to {} through the proxy {peer} within {limit}", self.hop.host())
+            }
             Leg::Connect => format!("no connection to {peer} within {limit}"),
             Leg::Tls => format!("the TLS handshake with {peer} was not done within {limit}"),
             Leg::Wait => format!("no complete response head from {peer} within {limit}"),
@@ -307,6 +220,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// The connection ended before there was a whole head.
 fn no_head(read: io::Result<usize>, nothing_yet: bool) -> Finding {
     let ended = match read {
         Err(e) if let Some(what) = shortage::of(&e) => return Finding::new(Reason::ProberFailed, what),

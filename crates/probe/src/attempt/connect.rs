@@ -1,0 +1,121 @@
+//! The way to a site: resolve, guard, connect, a proxy's CONNECT, TLS.
+
+use super::{Attempt, End, READ, broke};
+use crate::{
+    clock::Leg,
+    connect,
+    hop::Hop,
+    http1::HeadReader,
+    shortage,
+    stream::{Outgoing, Stream},
+    tcp::Tcp,
+    tls::{self, Peer},
+};
+use bytes::{Bytes, BytesMut};
+use model::{Reason, Target, result::Finding, target::Proxy};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+impl Attempt<'_> {
+    pub(super) async fn connect(&mut self) -> Result<(), End> {
+        let Some(proxy) = self.target.request.proxy.as_deref() else {
+            let addresses = self.resolve(self.hop.literal()).await?;
+            self.begin_connecting();
+            self.connect_to(&connect::allowed(&self.prober.guard, &addresses, self.hop.port())?).await?;
+            return self.secure(Bytes::new()).await;
+        };
+        // What the proxy makes of a name is its own; where the target itself is an address, the guard has its say.
+        if let Some(literal) = self.hop.literal() {
+            self.begin_connecting();
+            connect::allowed(&self.prober.guard, &[literal], self.hop.port())?;
+        }
+        let addresses = self.resolve(proxy.host.parse().ok()).await?;
+        self.begin_connecting();
+        self.connect_to(&connect::by_turns(&addresses, proxy.port)).await?;
+        let ahead = if self.hop.is_https() { self.tunnel(proxy).await? } else { Bytes::new() };
+        self.secure(ahead).await
+    }
+
+    /// What was known of the last connection is of no interest from here on.
+    fn begin_connecting(&mut self) {
+        self.clock.enter(Leg::Connect);
+        (self.look.peer, self.stream, self.shaking) = (None, None, None);
+    }
+
+    /// Whose addresses are asked for: the proxy's or the site's.
+    pub(super) fn to_resolve(&self) -> &str {
+        place(self.target, &self.hop)
+    }
+
+    async fn resolve(&mut self, literal: Option<IpAddr>) -> Result<Vec<IpAddr>, End> {
+        if let Some(ip) = literal {
+            return Ok(vec![ip]);
+        }
+        self.clock.enter(Leg::Dns);
+        let resolving = self.prober.resolver.resolve(place(self.target, &self.hop), &self.target.request.lookup);
+        Ok(self.deadline.limit(Box::pin(resolving)).await??)
+    }
+
+    async fn connect_to(&mut self, addresses: &[SocketAddr]) -> Result<(), End> {
+        let tcp = self.deadline.limit(connect::connect(addresses, &mut self.look.peer)).await??;
+        self.stream = Some(Stream::Plain(tcp));
+        Ok(())
+    }
+
+    /// Asks the proxy for a way to the site, which is a part of connecting. What came behind the proxy's answer is the site's.
+    async fn tunnel(&mut self, proxy: &Proxy) -> Result<Bytes, End> {
+        let mut out = Outgoing::new(self.asking().connect(&self.hop, proxy), Bytes::new());
+        let (mut reader, mut buffer) = (HeadReader::default(), BytesMut::new());
+        loop {
+            let stream = self.stream.as_mut().expect("connect_to has made it");
+            let read = self.deadline.limit(stream.exchange(&mut out, &mut buffer, READ)).await?;
+            let Ok(1..) = read else { return Err(no_tunnel(read).into()) };
+            match reader.read(&mut buffer) {
+                Ok(Some(head)) if (200..300).contains(&head.status) => return Ok(buffer.freeze()),
+                Ok(Some(head)) => return Err(refused(&format!("refused CONNECT with status {}", head.status)).into()),
+                Ok(None) => {}
+                Err(e) => return Err(refused(&format!("did not answer CONNECT: {e}")).into()),
+            }
+            self.give_up_when_late()?;
+        }
+    }
+
+    /// TLS where the URL says so.
+    async fn secure(&mut self, ahead: Bytes) -> Result<(), End> {
+        let settings = &self.target.request.tls;
+        if !self.hop.is_https() {
+            return Ok(());
+        }
+        self.clock.enter(Leg::Tls);
+        let Some(Stream::Plain(tcp)) = self.stream.take() else { unreachable!("connect_to has made it") };
+        let tcp = self.shaking.insert(Tcp::new(tcp, ahead)).clone();
+        let config = self.ours(|prober| prober.tls.get(settings));
+        let config = config.map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
+        let named = settings.server_name.as_deref().filter(|_| self.hop.same_host);
+        let host = named.unwrap_or(self.hop.host());
+        let peer = Peer { host, with_client_certificate: self.hop.with_credentials };
+        let capture = self.capture.insert(Arc::new(config.capture(self.now)));
+        let shake = Box::pin(tls::handshake(&config, tcp, &peer, Arc::clone(capture)));
+        self.stream = Some(self.deadline.limit(shake).await??);
+        Ok(())
+    }
+}
+
+fn place<'h>(target: &'h Target, hop: &'h Hop) -> &'h str {
+    target.request.proxy.as_ref().map_or(hop.host(), |proxy| &proxy.host)
+}
+
+fn no_tunnel(read: io::Result<usize>) -> Finding {
+    match read {
+        Err(e) if let Some(what) = shortage::of(&e) => Finding::new(Reason::ProberFailed, what),
+        Err(e) => refused(&format!("did not answer CONNECT: {}", broke(&e).replace("the server", "it"))),
+        Ok(_) => refused("closed the connection instead of answering CONNECT"),
+    }
+}
+
+fn refused(how: &str) -> Finding {
+    Finding::new(Reason::ConnectFailed, format!("the proxy {how}"))
+}
