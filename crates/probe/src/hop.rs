@@ -31,13 +31,18 @@ pub struct Hop {
 
 impl Hop {
     pub fn first(target: &Target) -> Self {
+        Self { method: target.request.method.clone(), ..Self::to(&target.url) }
+    }
+
+    /// A GET that carries all that there is.
+    pub fn to(url: &Url) -> Self {
         Self {
-            url: Url::clone(&target.url),
-            method: target.request.method.clone(),
+            url: url.clone(),
+            method: Method::GET,
             with_body: true,
             with_credentials: true,
             same_host: true,
-            was_secure: target.url.scheme() == "https",
+            was_secure: url.scheme() == "https",
         }
     }
 
@@ -139,14 +144,7 @@ mod tests {
     }
 
     fn hop(url: &str) -> Hop {
-        Hop {
-            url: url.parse().expect("a URL"),
-            method: Method::POST,
-            with_body: true,
-            with_credentials: true,
-            same_host: true,
-            was_secure: url.starts_with("https"),
-        }
+        Hop { method: Method::POST, ..Hop::to(&url.parse().expect("a URL")) }
     }
 
     fn follow(from: &Hop, location: &[u8]) -> Result<Hop, Finding> {

@@ -9,6 +9,7 @@ mod attempt;
 mod clock;
 mod connect;
 mod content;
+mod cookies;
 mod deadline;
 mod delay;
 mod dns;

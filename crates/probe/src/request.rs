@@ -28,7 +28,7 @@ impl<'a> Asking<'a> {
 
     /// All lines but `host`. Sent by default: user-agent, `accept: */*` and `connection: close`; a configured header replaces
     /// the default one of its name. No accept-encoding, no referer.
-    fn lines(&self, hop: &Hop) -> Vec<Line> {
+    fn lines(&self, hop: &Hop, cookies: Option<HeaderValue>) -> Vec<Line> {
         let usual = [
             (header::USER_AGENT, self.user_agent.clone()),
             (header::ACCEPT, HeaderValue::from_static("*/*")),
@@ -36,7 +36,9 @@ impl<'a> Asking<'a> {
         ];
         let is_configured = |name: &HeaderName| self.configured(hop).any(|(n, _)| n == name);
         let mut lines: Vec<Line> = usual.into_iter().filter(|(name, _)| !is_configured(name)).collect();
-        lines.extend(self.configured(hop).filter(|(name, _)| *name != header::HOST).cloned());
+        let replaced = |name: &HeaderName| *name == header::HOST || (*name == header::COOKIE && cookies.is_some());
+        lines.extend(self.configured(hop).filter(|(name, _)| !replaced(name)).cloned());
+        lines.extend(cookies.map(|value| (header::COOKIE, value)));
         if !is_configured(&header::AUTHORIZATION)
             && let Some(value) = self.authorization(hop)
         {
@@ -54,7 +56,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The head of a request in HTTP/1.1. A proxy is told the whole URL, without its user info.
-    pub fn http1(&self, hop: &Hop) -> BytesMut {
+    pub fn http1(&self, hop: &Hop, cookies: Option<HeaderValue>) -> BytesMut {
         let mut out = BytesMut::with_capacity(512);
         out.put_slice(hop.method.as_str().as_bytes());
         out.put_u8(b' ');
@@ -66,7 +68,7 @@ impl<'a> Asking<'a> {
         out.put_slice(hop.url[Position::BeforePath..Position::AfterQuery].as_bytes());
         out.put_slice(b" HTTP/1.1\r\n");
         line(&mut out, &header::HOST, &self.host(hop));
-        for (name, value) in self.lines(hop) {
+        for (name, value) in self.lines(hop, cookies) {
             line(&mut out, &name, &value);
         }
         out.put_slice(b"\r\n");
@@ -91,6 +93,11 @@ impl<'a> Asking<'a> {
 
     fn body(&self, hop: &Hop) -> Option<&'a [u8]> {
         self.target.request.body.as_deref().filter(|_| hop.with_body)
+    }
+
+    /// What a configured cookie header says to this hop.
+    pub fn cookies(&self, hop: &Hop) -> impl Iterator<Item = &'a HeaderValue> {
+        self.configured(hop).filter(|(name, _)| *name == header::COOKIE).map(|(_, value)| value)
     }
 
     fn proxy(&self) -> Option<&'a Proxy> {

@@ -7,6 +7,7 @@ use crate::{
     Prober,
     clock::{Clock, Leg},
     content::{Content, Told},
+    cookies::Jar,
     deadline::{Deadline, TimedOut},
     hop::Hop,
     request::Asking,
@@ -16,6 +17,7 @@ use crate::{
     tls::Capture,
 };
 use bytes::Bytes;
+use http::HeaderValue;
 use model::{
     Reason, Target, UnixMs,
     answer::{Answer, Head},
@@ -53,6 +55,8 @@ pub struct Attempt<'a> {
     deadline: Deadline<'a>,
     now: UnixMs,
     hop: Hop,
+    /// What the hops so far have set.
+    jar: Jar,
     /// The connection of the current hop; kept here so that the kernel can be asked about it however the attempt ends.
     stream: Option<Stream>,
     /// The same, while a TLS handshake has it.
@@ -75,6 +79,7 @@ impl<'a> Attempt<'a> {
             deadline: Deadline::after(target.timeout, &prober.delays),
             now: UnixMs::from_system(SystemTime::now()),
             hop: Hop::first(target),
+            jar: Jar::default(),
             stream: None,
             shaking: None,
             capture: None,
@@ -128,6 +133,10 @@ impl<'a> Attempt<'a> {
         Asking { target: self.target, user_agent: &self.prober.user_agent }
     }
 
+    fn cookies(&self) -> Option<HeaderValue> {
+        self.jar.header(self.asking().cookies(&self.hop), &self.hop, self.wall())
+    }
+
     fn body(&self) -> Bytes {
         let body = self.target.request.body.as_ref().filter(|_| self.hop.with_body);
         body.map_or_else(Bytes::new, |b| Bytes::from_owner(Arc::clone(b)))
@@ -138,7 +147,11 @@ impl<'a> Attempt<'a> {
         let next = self.redirect(head);
         self.look.status = Some(head.status);
         self.look.http = Some(head.http);
-        next
+        let next = next?;
+        if next.is_some() {
+            self.jar.store(&head.headers, &self.hop.url, self.wall());
+        }
+        Ok(next)
     }
 
     /// The head was the final one: what comes now is the body that counts.
@@ -208,6 +221,11 @@ impl<'a> Attempt<'a> {
             }
         };
         Finding::timeout(self.clock.leg().phase(), message)
+    }
+
+    /// The time of day, by which cookies expire.
+    fn wall(&self) -> UnixMs {
+        UnixMs::from_system(SystemTime::now())
     }
 
     fn ask_the_kernel(&mut self) {

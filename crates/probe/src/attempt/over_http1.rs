@@ -16,7 +16,7 @@ use std::io;
 impl Attempt<'_> {
     /// Asks, and reads the body of a final answer. Else where the answer leads.
     pub(super) async fn over_http1(&mut self) -> Result<Option<Hop>, End> {
-        let head = self.asking().http1(&self.hop);
+        let head = self.asking().http1(&self.hop, self.cookies());
         let (mut out, mut buffer) = (Outgoing::new(head, self.body()), BytesMut::new());
         let head = self.ask(&mut out, &mut buffer).await?;
         if let Some(next) = self.answered(&head)? {

@@ -11,6 +11,8 @@ mod certificates;
 #[cfg(test)]
 mod connecting;
 #[cfg(test)]
+mod cookies;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod expectations;
