@@ -29,6 +29,7 @@ impl Engine {
             authorization: None,
             redirects: 10,
             lookup: model::target::Lookup::default(),
+            http: model::target::Http::default(),
             proxy: None,
             tls: Arc::new(tls),
             max_body: 10 << 20,

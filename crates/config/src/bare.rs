@@ -5,7 +5,6 @@ use crate::{
     files::Files,
     grammar::target::TARGET,
     intern::Interned,
-    later,
     meant::Config,
     merge::merge,
     mistakes::{Mistakes, Report},
@@ -67,9 +66,6 @@ pub fn bare_targets(urls: &[String], flags: &BareFlags, base: Option<&Config>) -
             node = set(&node, &["id"], Node::text(place, &ids.next(&url)));
         }
         written.push(Written { node: with_time(node, &defaults), index });
-    }
-    if report.is_empty() {
-        written.iter().for_each(|w| later::refuse_of_target(&w.node, &Path::ROOT, &mut report));
     }
     let interned = &mut Interned::default();
     let mut workshop = Workshop { sources: &sources, files, patterns, interned, report: &mut report };

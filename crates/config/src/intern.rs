@@ -63,7 +63,7 @@ impl Fingerprint for Request {
     fn fingerprint(&self, into: &mut DefaultHasher) {
         (&self.method, &self.headers, &self.authorization, self.redirects, self.max_body, &self.secrets).hash(into);
         self.body.as_ref().map(|b| b.len()).hash(into);
-        self.proxy.hash(into);
+        (self.http, &self.proxy).hash(into);
         Arc::as_ptr(&self.tls).hash(into); // shared already, so equal settings have one address
     }
 }

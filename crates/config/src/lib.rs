@@ -13,7 +13,6 @@ mod grammar;
 mod include;
 mod intern;
 mod kafka;
-mod later;
 mod limits;
 mod load;
 mod meant;

@@ -10,7 +10,6 @@ use crate::{
     include,
     intern::Interned,
     kafka::Kafka,
-    later,
     meant::{self, Config},
     mistakes::{Mistakes, Report},
     patterns::PatternCache,
@@ -27,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-/// A config without mistakes, which may ask for what this version can't do yet.
+/// A config without mistakes, and what it was made of.
 pub struct Parsed {
     pub(crate) config: Config,
     pub(crate) root: Node,
@@ -40,10 +39,10 @@ pub struct Parsed {
 /// # Errors
 /// Every mistake at once.
 pub fn load(path: &FilePath, environment: &Environment) -> Result<Config, Mistakes> {
-    parse(path, environment)?.into_config()
+    parse(path, environment).map(|parsed| parsed.config)
 }
 
-/// As [`load`], but what is for a later version is no mistake yet: enough to show the config.
+/// As [`load`], with what is needed to show the config.
 ///
 /// # Errors
 /// Every mistake at once.
@@ -63,21 +62,6 @@ pub fn parse(path: &FilePath, environment: &Environment) -> Result<Parsed, Mista
 impl fmt::Debug for Parsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parsed").field("targets", &self.written.len()).finish_non_exhaustive()
-    }
-}
-
-impl Parsed {
-    /// # Errors
-    /// What this version can't do yet.
-    pub fn into_config(self) -> Result<Config, Mistakes> {
-        let mut report = Report::default();
-        later::refuse_of_config(&self.root, &mut report);
-        let targets = Path::ROOT.key("targets");
-        for written in &self.written {
-            later::refuse_of_target(&written.node, &targets.index(written.index), &mut report);
-        }
-        report.into_result(&self.sources)?;
-        Ok(self.config)
     }
 }
 

@@ -78,10 +78,6 @@ impl Report {
         self.found.len() >= KEPT
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
     /// `Err` when there is any.
     pub fn into_result(self, sources: &Sources) -> Result<(), Mistakes> {
         let more = self.more + self.found.len().saturating_sub(SHOWN);

@@ -5,7 +5,7 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
-use model::target::{ClientCertificate, Family, Lookup, Proxy, Request, TlsSettings, TlsVersion};
+use model::target::{ClientCertificate, Family, Http, Lookup, Proxy, Request, TlsSettings, TlsVersion};
 use std::{
     path::{Path as FilePath, PathBuf},
     sync::Arc,
@@ -37,6 +37,7 @@ pub(crate) fn request(
         authorization: written.or(authorization),
         redirects: view.whole_u32("redirects"),
         lookup: lookup(view),
+        http: http(view),
         proxy,
         tls: tls?,
         max_body: view.size("max_body"),
@@ -51,6 +52,14 @@ fn lookup(view: View<'_>) -> Lookup {
         _ => Family::Auto,
     };
     Lookup { resolvers: view.list("resolver", rules::resolver).into(), family }
+}
+
+fn http(view: View<'_>) -> Http {
+    match view.text("http") {
+        Some("1.1") => Http::V1_1,
+        Some("2") => Http::V2,
+        _ => Http::Auto,
+    }
 }
 
 fn proxy(view: View<'_>, secrets: &mut Secrets) -> Option<Arc<Proxy>> {

@@ -59,6 +59,7 @@ pub struct Request {
     /// How many redirects to follow; 0: the redirect itself is the answer.
     pub redirects: u32,
     pub lookup: Lookup,
+    pub http: Http,
     /// `None`: sites are asked directly, whatever the environment says.
     pub proxy: Option<Arc<Proxy>>,
     pub tls: Arc<TlsSettings>,
@@ -75,6 +76,7 @@ impl fmt::Debug for Request {
             .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("redirects", &self.redirects)
             .field("lookup", &self.lookup)
+            .field("http", &self.http)
             .field("proxy", &self.proxy)
             .field("tls", &self.tls)
             .field("max_body", &self.max_body)
@@ -98,6 +100,17 @@ pub enum Family {
     Auto,
     V4,
     V6,
+}
+
+/// Which versions of HTTP may be spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Http {
+    /// HTTP/2 where a site agrees to it in its TLS handshake (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    V1_1,
+    /// Nothing else is offered, and without TLS it is spoken without asking ("prior knowledge").
+    V2,
 }
 
 /// An HTTP proxy. All of it but the authorization may be shown.

@@ -58,7 +58,12 @@ impl<'p> Deadline<'p> {
         .await
     }
 
+    /// The clock is asked before the timer: a future that is never without work has spent the task's budget, and a timer that
+    /// is asked without one never fires.
     fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_passed() {
+            return Poll::Ready(());
+        }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.has_passed() {
                 return Poll::Ready(());

@@ -16,6 +16,7 @@ mod dns;
 mod expressions;
 mod hop;
 mod http1;
+mod http2;
 mod online;
 mod request;
 mod routes;

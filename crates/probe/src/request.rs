@@ -1,4 +1,4 @@
-//! What a request says, to a site and to a proxy.
+//! What a request says: the same header lines for every version of HTTP, and how HTTP/1.1 spells them.
 
 use crate::hop::Hop;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -17,18 +17,18 @@ pub struct Asking<'a> {
 }
 
 /// A header line.
-type Line = (HeaderName, HeaderValue);
+pub type Line = (HeaderName, HeaderValue);
 
 impl<'a> Asking<'a> {
     /// Whom the request is for: a configured `host` header, or the URL's host with its port.
-    fn host(&self, hop: &Hop) -> HeaderValue {
+    pub fn host(&self, hop: &Hop) -> HeaderValue {
         let configured = self.configured(hop).find(|(name, _)| *name == header::HOST);
         configured.map_or_else(|| host_of(hop), |(_, value)| value.clone())
     }
 
     /// All lines but `host`. Sent by default: user-agent, `accept: */*` and `connection: close`; a configured header replaces
     /// the default one of its name. No accept-encoding, no referer.
-    fn lines(&self, hop: &Hop, cookies: Option<HeaderValue>) -> Vec<Line> {
+    pub fn lines(&self, hop: &Hop, cookies: Option<HeaderValue>) -> Vec<Line> {
         let usual = [
             (header::USER_AGENT, self.user_agent.clone()),
             (header::ACCEPT, HeaderValue::from_static("*/*")),
@@ -91,7 +91,7 @@ impl<'a> Asking<'a> {
         out
     }
 
-    fn body(&self, hop: &Hop) -> Option<&'a [u8]> {
+    pub fn body(&self, hop: &Hop) -> Option<&'a [u8]> {
         self.target.request.body.as_deref().filter(|_| hop.with_body)
     }
 

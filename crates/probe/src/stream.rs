@@ -37,6 +37,14 @@ impl Stream {
         }
     }
 
+    /// What TLS agreed to speak (ALPN).
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Reads what is there into the end of `buffer`, at most `room` bytes, while sending what is left of `out`.
     ///
     /// A site may answer before it has read a request, or instead of reading it: so sending never stands in the way of
@@ -49,7 +57,7 @@ impl Stream {
         .await
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(tcp) => {
                 // Memory is taken when there is something to put into it: many a check only waits.

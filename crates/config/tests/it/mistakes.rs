@@ -281,31 +281,6 @@ fn variables_that_are_not_set_are_named() {
 }
 
 #[test]
-fn what_comes_later_is_refused_and_not_ignored() {
-    let default = "defaults: {request: {http: 2}}\ntargets: []";
-    check(default, 1, "defaults.request.http", &["not supported yet"]);
-    for (line, path) in [("request: {http: 2}", "request.http")] {
-        check_target(line, path, &["not supported yet"]);
-    }
-    for line in [
-        "request: {http: auto, ip: auto, resolver: null}",
-        "request: {http: 1.1, resolver: []}",
-        "request: {http: '1.1'}",
-    ] {
-        assert_eq!(mistakes(&target(&[line])), [""; 0], "{line}");
-    }
-    for line in ["probe: {online_check: 'h:1', resolver: []}", "store: postgres://u:p@h/db"] {
-        assert_eq!(mistakes(&format!("{line}\ntargets: []")), [""; 0], "{line}");
-    }
-}
-
-#[test]
-fn what_is_wrong_is_said_before_what_comes_later() {
-    let found = mistakes("defaults: {request: {http: 2, redirect: 1}}\ntargets: []");
-    assert!(found.len() == 1 && found[0].contains("`redirects`"), "{found:?}");
-}
-
-#[test]
 fn a_file_that_is_not_there_is_named() {
     let folder = Folder::new("");
     std::fs::remove_file(folder.path("lapwing.yaml")).expect("removed");

@@ -4,7 +4,7 @@ use crate::helper::{Folder, load, target};
 use config::StoreSetting;
 use model::{
     Target,
-    target::{CertificateLimit, IncidentRule, Quorum, StatusSet, TlsVersion},
+    target::{CertificateLimit, Http, IncidentRule, Quorum, StatusSet, TlsVersion},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -83,6 +83,7 @@ fn every_key_of_a_target_has_its_effect() {
     );
     let headers: Vec<_> = r.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().expect("text"))).collect();
     assert_eq!(headers, [("accept", "text/html"), ("x-key", "k")]);
+    assert_eq!(r.http, Http::V1_1);
     assert_eq!(
         (r.tls.verify, r.tls.server_name.as_deref(), r.tls.min_version),
         (false, Some("name"), TlsVersion::V1_3)
@@ -101,6 +102,19 @@ fn every_key_of_a_target_has_its_effect() {
     assert_eq!(t.expect.certificate, Some(CertificateLimit::Remaining(Duration::from_secs(7 * 86_400))));
     assert_eq!(t.warn.certificate, Some(CertificateLimit::Share(33.0)));
     assert_eq!(t.incident, IncidentRule { after: 3, recover: 2, locations: Quorum::Number(2) });
+}
+
+#[test]
+fn versions_of_http_are_words_or_numbers() {
+    for (line, want) in [
+        ("{}", Http::Auto),
+        ("{http: auto}", Http::Auto),
+        ("{http: 1.1}", Http::V1_1),
+        ("{http: '1.1'}", Http::V1_1),
+        ("{http: 2}", Http::V2),
+    ] {
+        assert_eq!(one(&[&format!("request: {line}")]).request.http, want, "{line}");
+    }
 }
 
 #[test]

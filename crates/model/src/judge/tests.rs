@@ -37,6 +37,7 @@ fn target(patterns: &[&str], expect: impl Fn(&mut Limits), warn: impl Fn(&mut Li
             authorization: None,
             redirects: 10,
             lookup: crate::target::Lookup::default(),
+            http: crate::target::Http::default(),
             proxy: None,
             tls: Arc::new(TlsSettings::default()),
             max_body: 10 << 20,

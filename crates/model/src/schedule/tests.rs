@@ -22,6 +22,7 @@ fn target(id: &str, url: &str, interval_s: u32) -> Arc<Target> {
             authorization: None,
             redirects: 10,
             lookup: crate::target::Lookup::default(),
+            http: crate::target::Http::default(),
             proxy: None,
             tls: Arc::new(TlsSettings::default()),
             max_body: 10 << 20,

@@ -12,15 +12,26 @@ use crate::{
     tls::{self, Peer},
 };
 use bytes::{Bytes, BytesMut};
-use model::{Reason, Target, result::Finding, target::Proxy};
+use model::{
+    Reason, Target,
+    result::Finding,
+    target::{Http, Proxy},
+};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    Http2,
+}
+
 impl Attempt<'_> {
-    pub(super) async fn connect(&mut self) -> Result<(), End> {
+    pub(super) async fn connect(&mut self) -> Result<Spoken, End> {
         let Some(proxy) = self.target.request.proxy.as_deref() else {
             let addresses = self.resolve(self.hop.literal()).await?;
             self.begin_connecting();
@@ -83,11 +94,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// TLS where the URL says so.
-    async fn secure(&mut self, ahead: Bytes) -> Result<(), End> {
+    /// TLS where the URL says so, and which version of HTTP was agreed upon.
+    async fn secure(&mut self, ahead: Bytes) -> Result<Spoken, End> {
         let settings = &self.target.request.tls;
+        let http = self.target.request.http;
         if !self.hop.is_https() {
-            return Ok(());
+            return Ok(if http == Http::V2 { Spoken::Http2 } else { Spoken::Http1 });
         }
         self.clock.enter(Leg::Tls);
         let Some(Stream::Plain(tcp)) = self.stream.take() else { unreachable!("connect_to has made it") };
@@ -96,11 +108,17 @@ impl Attempt<'_> {
         let config = config.map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
         let named = settings.server_name.as_deref().filter(|_| self.hop.same_host);
         let host = named.unwrap_or(self.hop.host());
-        let peer = Peer { host, with_client_certificate: self.hop.with_credentials };
+        let peer = Peer { host, with_client_certificate: self.hop.with_credentials, http };
         let capture = self.capture.insert(Arc::new(config.capture(self.now)));
         let shake = Box::pin(tls::handshake(&config, tcp, &peer, Arc::clone(capture)));
-        self.stream = Some(self.deadline.limit(shake).await??);
-        Ok(())
+        let stream = self.stream.insert(self.deadline.limit(shake).await??);
+        match (stream.protocol(), http) {
+            (Some(tls::H2), _) => Ok(Spoken::Http2),
+            (None | Some(_), Http::Auto | Http::V1_1) => Ok(Spoken::Http1),
+            (None | Some(_), Http::V2) => {
+                Err(Finding::new(Reason::TlsFailed, "the server does not speak HTTP/2: it declined it (ALPN)").into())
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connect;
 mod over_http1;
+mod over_http2;
 
 use crate::{
     Prober,
@@ -17,6 +18,7 @@ use crate::{
     tls::Capture,
 };
 use bytes::Bytes;
+use connect::Spoken;
 use http::HeaderValue;
 use model::{
     Reason, Target, UnixMs,
@@ -121,8 +123,11 @@ impl<'a> Attempt<'a> {
     async fn exchange(&mut self) -> Result<(), End> {
         loop {
             (self.look.status, self.look.http) = (None, None);
-            self.connect().await?;
-            let Some(next) = self.over_http1().await? else { return Ok(()) };
+            let next = match self.connect().await? {
+                Spoken::Http1 => self.over_http1().await?,
+                Spoken::Http2 => Box::pin(self.over_http2()).await?,
+            };
+            let Some(next) = next else { return Ok(()) };
             self.hop = next;
             self.look.redirects += 1;
             self.look.final_url = Some(self.hop.shown(&self.target.request.secrets));

@@ -8,7 +8,7 @@ use model::{
 };
 
 /// More than any browser takes; a head that goes on is an attack or a mistake. Interim (1xx) heads count too.
-const MAX_HEAD: usize = 256 << 10;
+pub const MAX_HEAD: usize = 256 << 10;
 const MAX_HEADERS: usize = 1024;
 
 /// Why bytes are no head of a response.

@@ -4,4 +4,4 @@ mod body;
 mod head;
 
 pub use body::Body;
-pub use head::HeadReader;
+pub use head::{HeadReader, MAX_HEAD};

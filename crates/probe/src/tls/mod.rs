@@ -12,7 +12,7 @@ use model::{
     Reason, UnixMs,
     answer::Validity,
     result::{Finding, TlsSeen},
-    target::{ClientCertificate, PrivateKey, TlsSettings, TlsVersion},
+    target::{ClientCertificate, Http, PrivateKey, TlsSettings, TlsVersion},
 };
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore,
@@ -100,7 +100,6 @@ impl Config {
                     .map_err(|e| TlsTrouble(format!("cert_file and key_file can't be used together: {e}")))?,
             };
             config.resumption = Resumption::disabled();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(config)
         };
         Ok(Self {
@@ -161,6 +160,21 @@ fn system_roots() -> Result<Arc<[TrustAnchor<'static>]>, TlsTrouble> {
 pub struct Peer<'a> {
     pub host: &'a str,
     pub with_client_certificate: bool,
+    pub http: Http,
+}
+
+/// What HTTP/2 is called in a handshake (RFC 9113, section 3.2).
+pub const H2: &[u8] = b"h2";
+
+/// The versions of HTTP that are offered (ALPN, RFC 7301), the best one first.
+fn offered(http: Http) -> Vec<Vec<u8>> {
+    const HTTP_1_1: &[u8] = b"http/1.1";
+    let list: &[&[u8]] = match http {
+        Http::Auto => &[H2, HTTP_1_1],
+        Http::V1_1 => &[HTTP_1_1],
+        Http::V2 => &[H2],
+    };
+    list.iter().map(|name| name.to_vec()).collect()
 }
 
 /// What a handshake showed, whatever came of it.
@@ -196,6 +210,7 @@ pub async fn handshake(config: &Config, tcp: Tcp, peer: &Peer<'_>, capture: Arc<
         .map_err(|_| Finding::new(Reason::TlsFailed, format!("{} can't be a name in TLS", peer.host)))?;
     let base = if peer.with_client_certificate { &config.with_client_certificate } else { &config.plain };
     let mut client = base.clone();
+    client.alpn_protocols = offered(peer.http);
     client.dangerous().set_certificate_verifier(Arc::clone(&capture) as _);
     match TlsConnector::from(Arc::new(client)).connect(name, tcp).await {
         Ok(stream) => {

@@ -8,8 +8,8 @@ use model::{
     pattern::{HeaderPattern, Patterns},
     result::Look,
     target::{
-        CertificateLimit, ClientCertificate, IncidentRule, Limits, PrivateKey, Proxy, Request, StatusSet, TlsSettings,
-        TlsVersion,
+        CertificateLimit, ClientCertificate, Http, IncidentRule, Limits, PrivateKey, Proxy, Request, StatusSet,
+        TlsSettings, TlsVersion,
     },
 };
 use probe::{Due, Prober, Settings};
@@ -39,6 +39,7 @@ pub fn ask(url: &str) -> Ask {
         authorization: None,
         redirects: 10,
         lookup: model::target::Lookup::default(),
+        http: Http::default(),
         proxy: None,
         tls: Arc::default(),
         max_body: 10 << 20,
@@ -95,6 +96,10 @@ impl Ask {
 
     pub fn redirects(self, n: u32) -> Self {
         self.request(|r| r.redirects = n)
+    }
+
+    pub fn http(self, version: Http) -> Self {
+        self.request(|r| r.http = version)
     }
 
     pub fn proxy(self, host: &str, port: u16) -> Self {

@@ -1,7 +1,7 @@
 //! What a site sets on one hop comes back on the next, within one attempt.
 
 use crate::ask::ask;
-use testkit::{Request, Site, Step, Tls, pki, step::*};
+use testkit::{Request, Site, Step, Tls, http2::Reply, pki, step::*};
 
 /// `/` sets cookies and redirects there; everything else is `ok`. `PORT` is the site's own.
 fn setting(cookies: &'static [&'static str], to: &str) -> Site {
@@ -110,4 +110,14 @@ async fn another_attempt_begins_without_any() {
     ask(&site.url("/")).retries(1).check().await.is("down status expect");
     let both = [None, Some("sid=42".to_owned())];
     assert_eq!(seen(&site), [both.clone(), both].concat());
+}
+
+#[tokio::test]
+async fn over_http2_they_are_kept_too() {
+    let site = Site::setup().tls(Tls::with(&pki().good).alpn(&["h2"])).http2(|request| match request.path() {
+        "/" => Reply::new(302, "").header("location", "/end").header("set-cookie", "sid=42; Secure"),
+        _ => Reply::new(200, "ok"),
+    });
+    ask(&site.url("/")).trust(&pki().root).check().await.is("up");
+    assert_eq!(seen(&site), [None, Some("sid=42".into())]);
 }

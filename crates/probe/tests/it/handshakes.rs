@@ -145,13 +145,6 @@ async fn tls_options_do_not_matter_to_plain_http() {
     assert_eq!(seen.is("up").look.tls, None);
 }
 
-#[tokio::test]
-async fn http_1_1_is_offered() {
-    let site = Site::tls(Tls::with(&pki().good).alpn(&["h2", "http/1.1"]), [resp(200, "ok")]);
-    ask(&site.url("/")).trust(&pki().root).check().await.is("up");
-    assert_eq!(site.requests()[0].tls.as_ref().unwrap().alpn.as_deref(), Some("http/1.1"));
-}
-
 /// Speaks TLS, says this much in answer to a request, and then bytes that are no TLS.
 fn garbled(answer: &'static str) -> SocketAddr {
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

@@ -17,11 +17,15 @@ mod credentials;
 #[cfg(test)]
 mod expectations;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
 mod guard;
 #[cfg(test)]
 mod handshakes;
 #[cfg(test)]
 mod heads;
+#[cfg(test)]
+mod http2;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use crate::{
     ask::{Ask, ask},
     rows::{Row, all, row},
 };
-use model::{Phase::Connect, guard::Guard};
-use testkit::{Refused, Site, Step, Tls, pki, step::*};
+use model::{Phase::Connect, guard::Guard, target::Http};
+use testkit::{Refused, Site, Step, Tls, http2::Reply, pki, step::*};
 
 /// A name that nobody can look up: a check of it can only be done by the proxy.
 const NOWHERE: &str = "one.test";
@@ -207,11 +207,14 @@ async fn through_a_tunnel_everything_is_as_without() {
     let proxy = proxy_to(&site);
     let expired = Site::tls(Tls::with(&pki().expired), [resp(200, "ok")]);
     let (other, url, old) = (proxy_to(&expired), site.at(NOWHERE, "/"), expired.at(NOWHERE, "/"));
-    let (first, second) = (through(&proxy, &url), through(&other, &old));
+    let http2 = Site::setup().tls(Tls::with(&pki().good).alpn(&["h2"])).http2(|_| Reply::new(200, "hello"));
+    let (third, new) = (proxy_to(&http2), http2.at(NOWHERE, "/"));
+    let (first, second, last) = (through(&proxy, &url), through(&other, &old), through(&third, &new));
     all([
         row("two lengths", "down bad_response wait", (site, proxy), first),
         row("an expired certificate", "down tls_expired tls", (expired, other), second)
             .also("it was seen", |s| s.look.tls.is_some()),
+        row("HTTP/2", "up", (http2, third), last.http(Http::V2)).also("5 bytes", |s| s.look.body_bytes == Some(5)),
     ])
     .await;
 }

@@ -7,7 +7,7 @@ use model::{
     CheckResult, Location, Target, TargetId,
     guard::Guard,
     result::Look,
-    target::{IncidentRule, Limits, Request, StatusSet},
+    target::{Http, IncidentRule, Limits, Request, StatusSet},
 };
 use std::sync::Arc;
 use testkit::{Site, step::*};
@@ -20,6 +20,7 @@ fn target(url: &str) -> Target {
         authorization: None,
         redirects: 10,
         lookup: Lookup::default(),
+        http: Http::default(),
         proxy: None,
         tls: Arc::default(),
         max_body: 1 << 20,
