@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
 /// A running site. Dropping it closes its port and its connections.
@@ -132,11 +133,13 @@ impl Site {
             tls: setup.tls.as_ref().map(|t| (Arc::new(t.config()), t.late)),
         });
         let (stop, stopped) = oneshot::channel();
+        // Made here: a test that uses up all descriptors next must find the site complete.
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
         let thread = {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
                 .name(format!("site {}", address.port()))
-                .spawn(move || live(listener, shared, stopped))
+                .spawn(move || live(&runtime, listener, shared, stopped))
         };
         let thread = Some(thread.expect("a thread can be started"));
         Self { address, scheme: setup.scheme(), shared, stop: Some(stop), thread }
@@ -154,8 +157,7 @@ impl Drop for Site {
 }
 
 /// Dropping the runtime at the end drops every connection with it.
-fn live(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+fn live(runtime: &Runtime, listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener).expect("the listener does not block");
         tokio::select! {
