@@ -2,7 +2,7 @@
 
 use crate::{
     ask::{Ask, ask},
-    rows::{Row, all, row},
+    rows::{OVERLOADED, Row, all, row},
 };
 use model::Phase::Body;
 use testkit::{Site, Step, Tls, pki, step::*};
@@ -116,7 +116,7 @@ async fn a_body_that_stalls_is_a_timeout_in_body_with_what_was_read() {
 async fn a_body_as_fast_as_it_goes_ends_with_the_time_too() {
     let site = Site::serve([head(200, &[]), endless([b'x'; 16384], 0)]);
     let seen = ask(&site.url("/")).max_body(u64::MAX).timeout(300).check().await;
-    seen.is("down timeout body");
+    assert!(["down timeout body", OVERLOADED].contains(&seen.said.as_str()), "{} {}", seen.said, seen.message);
     assert!(seen.time(Body).as_millis() < 2000, "{:?}", seen.look.phases);
 }
 
