@@ -132,7 +132,7 @@ impl Wish {
         match deed {
             Deed::Replay { dry_run: true } => exit::tell(&format!("{letters} would be due; nothing was changed")),
             Deed::Replay { dry_run: false } => {
-                exit::tell(&format!("{letters} made due; a writer at work tries them now"))
+                exit::tell(&format!("{letters} made due; a writer at work tries them now"));
             }
             Deed::Purge => exit::tell(&format!("{letters} deleted")),
             Deed::List | Deed::Show => {}
