@@ -1,5 +1,5 @@
-//! For tests only: a site that can be told how to fail, certificates of every kind, a runner for the built program, and real
-//! PostgreSQL and Kafka.
+//! For tests only: a site that can be told how to fail, certificates of every kind, a runner for the built program, real
+//! PostgreSQL and Kafka, and a proxy that can cut.
 //!
 //! Nothing here is simulated. A [`Site`] speaks over real sockets, a [`Pki`] makes real certificates, a [`Program`] is a real process;
 //! what they show a test is what the world would. What stands in a variable is stopped when the variable goes, also when the test fails.
@@ -8,6 +8,7 @@ mod fail;
 mod net;
 mod pki;
 mod program;
+mod proxy;
 mod running;
 mod services;
 mod site;
@@ -18,6 +19,7 @@ mod wait;
 pub use net::{Answer, free_port, get, has_ipv6};
 pub use pki::{Authority, Identity, Pki, pki};
 pub use program::{Output, Program};
+pub use proxy::{Claim, Moment, PostgresProxy, Trap};
 pub use running::{Running, Signal};
 pub use services::{
     KAFKA_VARIABLE, Kafka, KafkaOptions, Lasting, POSTGRES_VARIABLE, Postgres, PostgresOptions, ServiceError,

@@ -1,12 +1,11 @@
 //! Connections that break, servers that are killed, answers that are lost: everything arrives, once.
 
-use super::proxy::{Cut, Proxy};
 use crate::stage::{KEEP, Kind, Place, Stage, batch, line, source};
 use model::batch::Batch;
 use sqlx::{Connection as _, postgres::PgConnection, raw_sql};
 use std::time::{Duration, Instant};
 use store::{Class, Counts, Settings, Store, Written};
-use testkit::Postgres;
+use testkit::{Moment, Postgres, PostgresProxy, Trap};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -46,21 +45,23 @@ const COMPLETE: Counts = Counts {
 
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_counted_once() {
-    for cut in [Cut::After, Cut::Before] {
+    for moment in [Moment::Committed, Moment::Commit] {
         let s = Stage::new(Kind::Postgres).await;
         let Place::Database(database) = &s.place else { panic!() };
-        let proxy = Proxy::before(&database.url(), cut).await;
-        let mut store = open(proxy.url.as_str()).await;
+        let proxy = PostgresProxy::before(&database.url()).await;
+        let mut store = open(proxy.url().as_str()).await;
         assert_eq!(store.write(&part(0), &KEEP).await.unwrap(), Written::Committed(COMPLETE));
         for n in 1..6 {
-            proxy.cut_next();
+            let cut = Trap::cut_at(moment);
+            proxy.set(&cut);
             let e = store.write(&part(n), &KEEP).await.unwrap_err();
             assert_eq!(e.class(), Class::Transient, "{e}");
-            assert!(proxy.has_cut());
+            assert!(cut.has_sprung());
             let done = s.query("select next from offsets").await;
-            assert_eq!(done == (n * 41 + 41).to_string(), cut == Cut::After, "{cut:?}: the server stands at {done}");
+            let is_done = done == (n * 41 + 41).to_string();
+            assert_eq!(is_done, moment == Moment::Committed, "{moment:?}: the server stands at {done}");
             // Whether it was done or not: what it wrote is told, and told once.
-            assert_eq!(persist(&mut store, &part(n)).await, Written::Committed(COMPLETE), "{cut:?}");
+            assert_eq!(persist(&mut store, &part(n)).await, Written::Committed(COMPLETE), "{moment:?}");
             assert_eq!(store.write(&part(n), &KEEP).await.unwrap(), Written::Behind { next: n * 41 + 41 });
         }
         assert_eq!(s.query("select count(*) from results").await, "240");
@@ -72,9 +73,10 @@ async fn a_lost_answer_to_commit_is_counted_once() {
 async fn what_another_has_written_meanwhile_is_not_taken_for_ours() {
     let mut s = Stage::new(Kind::Postgres).await;
     let Place::Database(database) = &s.place else { panic!() };
-    let proxy = Proxy::before(&database.url(), Cut::Before).await;
-    let mut store = open(proxy.url.as_str()).await;
-    proxy.cut_next();
+    let proxy = PostgresProxy::before(&database.url()).await;
+    let mut store = open(proxy.url().as_str()).await;
+    let cut = Trap::cut_at(Moment::Commit);
+    proxy.set(&cut);
     store.write(&part(0), &KEEP).await.unwrap_err();
     assert_eq!(persist(&mut s.store, &part(0)).await, Written::Committed(COMPLETE));
     assert_eq!(persist(&mut store, &part(0)).await, Written::Behind { next: 41 });

@@ -3,6 +3,5 @@
 mod broken;
 mod days;
 mod opening;
-mod proxy;
 mod racing;
 mod tls;

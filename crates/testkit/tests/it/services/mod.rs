@@ -2,6 +2,7 @@
 
 mod kafka;
 mod postgres;
+mod proxy;
 mod runner;
 mod wire;
 
