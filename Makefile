@@ -5,12 +5,13 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 ARGS ?=
+ROUNDS ?= 300
 
 # What `make services` serves at this moment, unless the environment or a .env names something else.
 with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-producer run-consumer services test test-unit soak lint bench setup setup-bench setup-services
+.PHONY: help run run-producer run-consumer services test test-unit soak torture lint bench setup setup-bench setup-services
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +40,13 @@ test-unit: setup ## Run only the tests that open no sockets and start no program
 	$(CARGO) test --locked -p model -p config
 
 soak: setup ## Run the tests that are too heavy for every day: checks beside twenty busy loops
-	$(CARGO) test --locked -p lapwing --test it twenty_busy_loops -- --ignored $(ARGS)
+	$(CARGO) test --locked --workspace --test it twenty_busy_loops -- --ignored $(ARGS)
+
+# All crates: for one alone cargo would choose other features, and build the client of Kafka once more.
+torture: setup-services ## Kill everything, whenever, ROUNDS times (300), and prove that each result is one row
+	$(CARGO) test --locked --workspace --no-run
+	@ROUNDS=$(ROUNDS) exec $(or $(CARGO_TARGET_DIR),target)/debug/services exec -- \
+		$(CARGO) test --locked --workspace --test it torture -- --nocapture $(ARGS)
 
 lint: setup ## Check format, lints, licences and advisories
 	$(CARGO) fmt --all --check

@@ -1,32 +1,16 @@
 //! `kill -9` is an ordinary way to stop: what the queue acknowledged is stored, once, whenever the process was killed.
 
 use crate::at_work::{LIMIT, Lapwing, every_second, stop};
+use crate::dice::Dice;
 use crate::ledger::{Ledger, TALKATIVE};
 use crate::tables::{self, Locked};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use testkit::{Site, step::resp, until};
 
 /// Many targets of a fast site, each due every second.
 fn busy(site: &Site, targets: usize) -> Lapwing {
     let lines: String = (0..targets).map(|n| every_second(&format!("t{n}"), &site.url(&format!("/{n}")))).collect();
     Lapwing::with(&format!("targets:\n{lines}"))
-}
-
-/// Moments that nobody chose: xorshift, seeded by the clock.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Self(now.as_nanos() as u64 | 1)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
 }
 
 /// Starts it, stops it in good order, and takes note of both.

@@ -88,7 +88,7 @@ impl Ledger {
 }
 
 /// How far a queue has counted, that nobody is using.
-fn counted(queue: &Path) -> usize {
+pub fn counted(queue: &Path) -> usize {
     let sql = "select max(next, coalesce((select max(first + count) from batches), 0)) from queue";
     number(&tables::value(queue, sql))
 }

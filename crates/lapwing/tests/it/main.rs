@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod at_work;
 #[cfg(test)]
+mod dice;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod tables;

@@ -7,4 +7,5 @@ mod letters;
 mod passing;
 mod poison;
 mod stage;
+mod torture;
 mod waiting;

@@ -1,26 +1,12 @@
 //! What a prober finds passes through Kafka and is a row, field by field.
 
-use super::stage::{Role, Stage};
+use super::stage::{Role, Stage, as_row, present};
 use crate::at_work::{LIMIT, every_second, stop, targets};
 use crate::tables::{self, Row};
-use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use testkit::{OnWire, Program, Site, free_port, step::*, until};
+use testkit::{Program, Site, free_port, step::*, until};
 use tokio::task::block_in_place;
-
-/// The record as the view shows it: without what is absent, `tls` flattened.
-fn as_row(record: &OnWire) -> Row {
-    let Value::Object(record) = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap() else { panic!() };
-    let mut row = Map::new();
-    for (name, value) in record {
-        match value {
-            Value::Object(tls) => row.extend(tls.into_iter().map(|(part, value)| (format!("{name}_{part}"), value))),
-            value => drop(row.insert(name, value)),
-        }
-    }
-    row
-}
 
 fn identity(row: &Row) -> (String, String) {
     ["target", "due_at"].map(|key| row[key].as_str().unwrap().to_owned()).into()
@@ -53,9 +39,7 @@ async fn every_result_is_one_row_equal_to_its_record_field_by_field() {
     assert_eq!(rows.len(), records.len());
     for record in &records {
         let expected = as_row(record);
-        let row = rows[&identity(&expected)];
-        let row: Row = row.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-        assert_eq!(row, expected);
+        assert_eq!(present(rows[&identity(&expected)]), expected);
         assert_eq!(record.key(), expected["target"]);
         assert!(!expected["url"].as_str().unwrap().contains("secret"));
     }

@@ -4,7 +4,7 @@ use crate::at_work::{LIMIT, Lapwing, program};
 use crate::tables::Row;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use testkit::{Running, TestDatabase, Topic, eventually, free_port, kafka_brokers, unique};
+use testkit::{OnWire, Running, TestDatabase, Topic, eventually, free_port, kafka_brokers, unique};
 
 pub struct Stage {
     pub database: TestDatabase,
@@ -26,10 +26,13 @@ impl Stage {
 
     /// The section `kafka`.
     pub fn kafka(&self) -> String {
+        self.kafka_with("partitions: 3")
+    }
+
+    /// The same, with more of its keys.
+    pub fn kafka_with(&self, more: &str) -> String {
         let (topic, group, brokers) = (&self.topic.name, &self.group, &self.brokers);
-        format!(
-            "kafka: {{brokers: \"{brokers}\", topic: {topic}, dead_topic: {topic}.dead, group: {group}, partitions: 3}}\n"
-        )
+        format!("kafka: {{brokers: \"{brokers}\", topic: {topic}, dead_topic: {topic}.dead, group: {group}, {more}}}\n")
     }
 
     pub fn store(&self) -> String {
@@ -63,17 +66,34 @@ impl Stage {
         eventually(&format!("{count} rows are stored"), LIMIT, async || self.stored().await >= count).await;
     }
 
-    /// Waits until everything in the topic has been read: every partition's stored offset is at its end.
-    pub async fn all_is_stored(&self) -> Vec<testkit::OnWire> {
-        let mut records = Vec::new();
-        eventually("everything in the topic is stored", LIMIT, async || {
-            records = self.topic.all();
+    /// Waits until everything that is in the topic now has been read: every partition's stored offset is at its end.
+    pub async fn all_is_stored(&self) -> Vec<OnWire> {
+        let records = self.topic.all();
+        eventually("everything in the topic is stored", 2 * LIMIT, async || {
             let stored = self.select("select sum(next)::bigint as next from offsets").await;
             stored[0]["next"].as_u64() == Some(records.len() as u64)
         })
         .await;
         records
     }
+}
+
+/// A record as the view shows it: without what is absent, `tls` flattened.
+pub fn as_row(record: &OnWire) -> Row {
+    let Value::Object(record) = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap() else { panic!() };
+    let mut row = Row::new();
+    for (name, value) in record {
+        match value {
+            Value::Object(tls) => row.extend(tls.into_iter().map(|(part, value)| (format!("{name}_{part}"), value))),
+            value => drop(row.insert(name, value)),
+        }
+    }
+    row
+}
+
+/// A row without what is absent.
+pub fn present(row: &Row) -> Row {
+    row.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 pub async fn select(url: &str, sql: &str) -> Vec<Row> {
@@ -115,6 +135,10 @@ impl Role {
         let targets = if config.contains("targets:") { "" } else { "targets: []\n" };
         program.write("lapwing.yaml", format!("{listens}{config}{targets}"));
         Self { role, at: Lapwing { program, port } }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.role
     }
 
     pub fn start(&self) -> Running {

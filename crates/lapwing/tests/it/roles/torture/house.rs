@@ -1,0 +1,211 @@
+//! Services, probers and writers that are tortured.
+
+use super::super::stage::{Role, Stage};
+use super::acts::Act;
+use super::history::History;
+use crate::at_work::stop;
+use crate::tables::Row;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use testkit::{
+    Kafka, Moment, Postgres, PostgresProxy, Running, Signal, Site, TestDatabase, eventually, step::resp, until,
+};
+
+/// Services start, groups settle and nothing is quick on a slow machine where everything is killed.
+pub const LIMIT: Duration = Duration::from_secs(120);
+pub const PARTITIONS: usize = 4;
+/// So that a member that was killed does not hold the group up for ten seconds a round. The rest is as ever.
+const SESSIONS: &str = "properties: {session.timeout.ms: 2500, heartbeat.interval.ms: 300}";
+
+/// All that there is. What stands first goes first.
+pub struct House {
+    pub probers: [Worker; 2],
+    pub writers: [Worker; 2],
+    /// Before each writer's database.
+    pub proxies: [PostgresProxy; 2],
+    stage: Stage,
+    _site: Site,
+    pub kafka: Kafka,
+    pub postgres: Postgres,
+    pub lost_answers: u64,
+    pub zombies: u64,
+}
+
+/// A role at work, until it is killed.
+pub struct Worker {
+    pub role: Role,
+    running: Option<Running>,
+    /// Its warnings, told when the test fails.
+    said: String,
+}
+
+/// How often each of the paths was taken that matter.
+#[derive(Debug)]
+pub struct Tally {
+    /// A `commit` was done and its writer, alive or killed, did not hear of it.
+    lost_answers: u64,
+    /// A writer found out that such a `commit` was done.
+    settled_doubts: u64,
+    /// A writer that had been stopped until others had its partitions was refused when it went on.
+    zombies: u64,
+    /// All refused compare-and-sets.
+    refused: u64,
+    /// A row was there already, and its batch went through the staging table.
+    doubles: u64,
+    stagings: u64,
+    /// Batches that begin where one had begun before.
+    redeliveries: usize,
+}
+
+/// Looked at every five seconds: what one start repeats of the last is in the topic twice.
+pub fn targets(site: &Site, count: usize) -> String {
+    let line = |n: usize| format!("  - {{id: t{n}, url: \"{}\", interval: 5s}}\n", site.url(&format!("/{n}")));
+    format!("targets:\n{}", (0..count).map(line).collect::<String>())
+}
+
+impl House {
+    pub async fn new() -> Self {
+        let (kafka, postgres) = tokio::join!(Kafka::start(), Postgres::start());
+        let stage = Stage::on(kafka.brokers(), TestDatabase::on(&postgres.url()).await);
+        let site = Site::serve([resp(200, "fine")]);
+        let section = stage.kafka_with(&format!("partitions: {PARTITIONS}, {SESSIONS}"));
+        // One place twice: each result comes from both, with other times, and the first in the topic stands.
+        let prober = || Worker::started(Role::new("probe", &format!("{section}{}", targets(&site, 60))));
+        let url = stage.database.url();
+        let (one, two) = tokio::join!(PostgresProxy::before(&url), PostgresProxy::before(&url));
+        let writer = |proxy: &PostgresProxy| {
+            Worker::started(Role::new("write", &format!("{section}store: \"{}\"\n", proxy.url())))
+        };
+        let (probers, writers) = ([prober(), prober()], [writer(&one), writer(&two)]);
+        let proxies = [one, two];
+        Self { probers, writers, proxies, stage, _site: site, kafka, postgres, lost_answers: 0, zombies: 0 }
+    }
+
+    /// Waits until one more batch is stored.
+    pub fn waits_for_progress(&self, when: &str) {
+        let before = self.seen(Moment::Committed);
+        until(&format!("something is stored {when}"), LIMIT, || self.seen(Moment::Committed) > before);
+    }
+
+    /// Nothing has ended that nobody has ended.
+    pub fn is_whole(&mut self, round: usize, act: Act) {
+        for worker in self.probers.iter_mut().chain(&mut self.writers) {
+            let running = worker.running();
+            assert!(running.lives(), "in round {round}, {act:?}, a worker has ended:\n{}", running.stderr());
+        }
+    }
+
+    /// How far each partition is stored.
+    pub async fn offsets(&self) -> Vec<Row> {
+        self.stage.select("select partition, next from offsets order by partition").await
+    }
+
+    /// Lets everything come to rest, stops it in good order, and tells what has happened.
+    pub async fn end(mut self) -> (History, Tally) {
+        for worker in self.probers.iter().chain(&self.writers) {
+            until("every role is ready", LIMIT, || worker.role.at.readiness().0 == 200);
+        }
+        for prober in &mut self.probers {
+            let waiting = || prober.role.at.metric("lapwing_queue_results");
+            until("what has waited in the queue is in the topic", LIMIT, || waiting() < 60.0);
+            prober.stop();
+        }
+        let records = self.stage.all_is_stored().await;
+        for writer in &mut self.writers {
+            writer.stop();
+        }
+        let probers = [&self.probers[0].role, &self.probers[1].role];
+        (History::of(&self.stage, records, &probers).await, self.tally())
+    }
+
+    /// How often a moment came by at either writer.
+    fn seen(&self, moment: Moment) -> u64 {
+        self.proxies.iter().map(|proxy| proxy.seen(moment)).sum()
+    }
+
+    fn tally(&self) -> Tally {
+        let claims: Vec<_> = self.proxies.iter().flat_map(PostgresProxy::claims).collect();
+        let begun: BTreeSet<_> = claims.iter().map(|claim| (&claim.log, claim.partition, claim.from)).collect();
+        Tally {
+            lost_answers: self.lost_answers,
+            settled_doubts: self.seen(Moment::Doubt),
+            zombies: self.zombies,
+            refused: self.seen(Moment::Refused),
+            doubles: self.seen(Moment::Double),
+            stagings: self.seen(Moment::Staging),
+            redeliveries: claims.len() - begun.len(),
+        }
+    }
+}
+
+impl Tally {
+    pub fn has_seen_everything(&self) {
+        let Self { lost_answers, settled_doubts, zombies, refused, doubles, stagings, redeliveries } = self;
+        assert!(*lost_answers > 0 && *settled_doubts > 0, "no answer to a commit was lost: {self:?}");
+        assert!(*zombies > 0 && refused >= zombies, "no zombie was refused: {self:?}");
+        assert!(*doubles > 0 && *stagings > 0, "no row was there already: {self:?}");
+        assert!(*redeliveries > 0, "no batch came again: {self:?}");
+    }
+}
+
+impl Worker {
+    fn started(role: Role) -> Self {
+        let running = Some(role.start());
+        Self { role, running, said: String::new() }
+    }
+
+    /// `kill -9`
+    pub fn kill(&mut self) {
+        let output = self.running.take().unwrap().kill9();
+        self.remember(&output.stderr);
+    }
+
+    pub fn start(&mut self) {
+        self.running = Some(self.role.start());
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.running().signal(signal);
+    }
+
+    fn running(&mut self) -> &mut Running {
+        self.running.as_mut().unwrap()
+    }
+
+    /// SIGTERM
+    fn stop(&mut self) {
+        let output = stop(self.running.take().unwrap());
+        assert_eq!(output.code, 0, "{output}");
+        self.remember(&output.stderr);
+    }
+
+    fn remember(&mut self, stderr: &str) {
+        let warnings = stderr.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));
+        warnings.for_each(|line| self.said += &format!("{line}\n"));
+    }
+
+    /// How many partitions a writer reads; 0 while it starts.
+    pub fn partitions(&self) -> usize {
+        self.role.at.get("/metrics").map_or(0, |answer| answer.body.matches("lapwing_consumer_lag_records{").count())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let now = self.running.as_ref().map(Running::stderr).unwrap_or_default();
+            self.remember(&now);
+            println!("a {} said:\n{}", self.role.name(), self.said);
+        }
+    }
+}
+
+/// Waits until every partition is stored further than it was.
+pub async fn all_go_on(house: &House) {
+    let next = |row: &Row| row["next"].as_i64().unwrap();
+    let before = house.offsets().await;
+    eventually("every partition goes on", LIMIT, async || {
+        house.offsets().await.iter().zip(&before).all(|(now, before)| next(now) > next(before))
+    })
+    .await;
+}
