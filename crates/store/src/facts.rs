@@ -2,6 +2,7 @@
 
 use model::record::{Record, RecordTls};
 use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 /// The first half of a SHA-256: nobody makes two facts with the same one by accident, and what is told apart by it is not secret.
@@ -48,26 +49,30 @@ pub(crate) fn digest(record: &Record, more: &[Option<i32>]) -> Digest {
     digest
 }
 
-/// Facts as a memory of this process knows them: cheaper than the digest, and made with keys that nobody outside can know.
+/// Facts as a memory of this process knows them: cheaper than the digest, and made with a key that nobody outside can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Mark([u64; 2]);
+pub(crate) struct Mark(u128);
 
-#[derive(Debug, Default)]
-pub(crate) struct Marker([RandomState; 2]);
+#[derive(Debug)]
+pub(crate) struct Marker(SipHasher13);
+
+impl Default for Marker {
+    fn default() -> Self {
+        let random = || RandomState::new().build_hasher().finish();
+        Self(SipHasher13::new_with_keys(random(), random()))
+    }
+}
 
 impl Marker {
     pub fn mark(&self, record: &Record) -> Mark {
-        let mark = |state: &RandomState| {
-            let mut hash = state.build_hasher();
-            let r = record;
-            (r.verdict, &r.reason, &r.phase, &r.http, &r.peer, &r.final_url).hash(&mut hash);
-            (r.interval_ms, r.attempts, r.status, r.redirects, r.retransmits).hash(&mut hash);
-            let tls = |RecordTls { version, issuer, subject, not_before, not_after }: &RecordTls| {
-                (version, issuer, subject, not_before, not_after).hash(&mut hash);
-            };
-            r.tls.as_ref().map(tls);
-            hash.finish()
+        let mut hash = self.0;
+        let r = record;
+        (r.verdict, &r.reason, &r.phase, &r.http, &r.peer, &r.final_url).hash(&mut hash);
+        (r.interval_ms, r.attempts, r.status, r.redirects, r.retransmits).hash(&mut hash);
+        let tls = |RecordTls { version, issuer, subject, not_before, not_after }: &RecordTls| {
+            (version, issuer, subject, not_before, not_after).hash(&mut hash);
         };
-        Mark([mark(&self.0[0]), mark(&self.0[1])])
+        r.tls.as_ref().map(tls);
+        Mark(hash.finish128().into())
     }
 }

@@ -26,7 +26,9 @@ const AS_OF_MS: i64 = 3_600_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    targets: HashMap<TargetId, Target>,
+    /// Where in `known` a target stands: it is looked for once a record, which costs more than all else that is done with it.
+    targets: HashMap<TargetId, usize>,
+    known: Vec<Target>,
     locations: HashMap<Location, i32>,
     facts: HashMap<Mark, i32>,
     hasher: RandomState,
@@ -64,28 +66,32 @@ impl Names {
         }
         let marks: Vec<_> = records.iter().map(|record| self.marker.mark(record)).collect();
         self.learn_locations(client, records).await?;
-        self.learn_targets(client, records).await?;
-        self.learn_facts(client, records, &marks).await?;
-        self.settle_doubts(client, records).await?;
-        self.rename(client, records).await?;
-        let ids = |(record, mark): (&&Record, &Mark)| {
-            Some(Ids {
-                target: self.targets.get(&record.target)?.id,
-                location: *self.locations.get(&record.location)?,
-                facts: *self.facts.get(mark)?,
-            })
-        };
-        let ids: Option<Vec<_>> = records.iter().zip(&marks).map(ids).collect();
-        ids.ok_or_else(|| Fault::Passing("names that were just stored are gone again".to_owned()))
+        let facts = self.learn_facts(client, records, &marks).await?;
+        let places = self.learn_targets(client, records).await?;
+        self.settle_doubts(client, records, &places).await?;
+        self.rename(client, records, &places).await?;
+        let mut ids = Vec::with_capacity(records.len());
+        let mut last: Option<(&Location, i32)> = None;
+        for ((record, place), facts) in records.iter().zip(&places).zip(facts) {
+            let location = match last.filter(|(location, _)| *location == &record.location) {
+                Some((_, id)) => id,
+                None => *self.locations.get(&record.location).ok_or_else(gone)?,
+            };
+            last = Some((&record.location, location));
+            ids.push(Ids { target: self.known[*place].id, location, facts });
+        }
+        Ok(ids)
     }
 
     /// What is known of the targets' latest results may be outdated: another writer had them for a while.
     pub fn doubt(&mut self) {
-        self.targets.values_mut().for_each(|target| target.sure = false);
+        self.known.iter_mut().for_each(|target| target.sure = false);
     }
 
     async fn learn_locations(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
-        let unknown = records.iter().map(|record| &record.location).filter(|l| !self.locations.contains_key(*l));
+        let mut changes: Vec<_> = records.iter().map(|record| &record.location).collect();
+        changes.dedup();
+        let unknown = changes.into_iter().filter(|location| !self.locations.contains_key(*location));
         let mut unknown: Vec<_> = unknown.map(Location::as_str).collect::<BTreeSet<_>>().into_iter().collect();
         for give_out in [false, true] {
             if unknown.is_empty() {
@@ -109,10 +115,12 @@ impl Names {
         Ok(())
     }
 
-    async fn learn_targets(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
+    /// Where in `known` the records' targets stand.
+    async fn learn_targets(&mut self, client: &Client, records: &[&Record]) -> Result<Vec<usize>, Fault> {
+        let places: Vec<_> = records.iter().map(|record| self.targets.get(&record.target).copied()).collect();
         // In the order of their ids: two writers that insert the same ones never wait for each other in a circle.
         let mut unknown: BTreeMap<&str, &Record> = BTreeMap::new();
-        for record in records.iter().filter(|record| !self.targets.contains_key(&record.target)) {
+        for (record, _) in records.iter().zip(&places).filter(|(_, place)| place.is_none()) {
             unknown.entry(record.target.as_str()).or_insert(record);
         }
         for give_out in [false, true] {
@@ -130,15 +138,20 @@ impl Names {
                 let texts = self.hasher.hash_one(texts);
                 let Some(record) = unknown.remove(row.try_get::<_, &str>(5)?) else { continue };
                 let target = Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, sure: false, texts };
-                self.targets.insert(record.target.clone(), target);
+                self.targets.insert(record.target.clone(), self.known.len());
+                self.known.push(target);
             }
         }
-        Ok(())
+        let place =
+            |(record, place): (&&Record, Option<usize>)| place.or_else(|| self.targets.get(&record.target).copied());
+        records.iter().zip(places).map(place).collect::<Option<_>>().ok_or_else(gone)
     }
 
-    async fn learn_facts(&mut self, client: &Client, records: &[&Record], marks: &[Mark]) -> Result<(), Fault> {
+    /// The numbers of the records' facts.
+    async fn learn_facts(&mut self, client: &Client, records: &[&Record], marks: &[Mark]) -> Result<Vec<i32>, Fault> {
+        let known: Vec<_> = marks.iter().map(|mark| self.facts.get(mark).copied()).collect();
         let mut unknown: BTreeMap<_, (Mark, &Record)> = BTreeMap::new();
-        for (record, mark) in records.iter().zip(marks).filter(|(_, mark)| !self.facts.contains_key(mark)) {
+        for ((record, mark), _) in records.iter().zip(marks).zip(&known).filter(|(_, known)| known.is_none()) {
             unknown.insert(digest(record, &[record.retransmits]), (*mark, record));
         }
         for give_out in [false, true] {
@@ -156,21 +169,19 @@ impl Names {
                 }
             }
         }
-        Ok(())
+        let number = |(mark, known): (&Mark, Option<i32>)| known.or_else(|| self.facts.get(mark).copied());
+        marks.iter().zip(known).map(number).collect::<Option<_>>().ok_or_else(gone)
     }
 
     /// Before a target is renamed for the first time on this connection: finds out whether there is a later result than the
     /// table says. Only then, since it reads an hour or two of `checks`.
-    async fn settle_doubts(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
-        let mut doubts: BTreeMap<i64, HashMap<i32, &TargetId>> = BTreeMap::new();
-        for record in records {
-            if let Some(target) = self.targets.get(&record.target)
-                && !target.sure
-                && record.due_at > target.as_of
-                && self.hasher.hash_one(texts(record)) != target.texts
-            {
+    async fn settle_doubts(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
+        let mut doubts: BTreeMap<i64, HashMap<i32, usize>> = BTreeMap::new();
+        for (record, place) in records.iter().zip(places) {
+            let target = &self.known[*place];
+            if !target.sure && record.due_at > target.as_of && self.hasher.hash_one(texts(record)) != target.texts {
                 let hour = target.as_of.0.div_euclid(AS_OF_MS);
-                doubts.entry(hour).or_default().insert(target.id, &record.target);
+                doubts.entry(hour).or_default().insert(target.id, *place);
             }
         }
         for (hour, targets) in doubts {
@@ -182,25 +193,23 @@ impl Names {
                 [(&from, Type::TIMESTAMPTZ), (&to, Type::TIMESTAMPTZ), (&ids, Type::INT4_ARRAY)];
             for row in client.query_typed(query, &times).await? {
                 let Time(latest) = row.try_get(1)?;
-                let target = targets.get(&row.try_get(0)?).and_then(|id| self.targets.get_mut(*id));
-                if let Some(target) = target {
+                if let Some(place) = targets.get(&row.try_get(0)?) {
+                    let target = &mut self.known[*place];
                     target.as_of = target.as_of.max(latest);
                 }
             }
-            for id in targets.values() {
-                if let Some(target) = self.targets.get_mut(*id) {
-                    target.sure = true;
-                }
+            for place in targets.values() {
+                self.known[*place].sure = true;
             }
         }
         Ok(())
     }
 
     /// Takes the records' texts for the targets', where a record is later than all before.
-    async fn rename(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
+    async fn rename(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
         let mut latest: BTreeMap<i32, &Record> = BTreeMap::new();
-        for record in records {
-            let Some(target) = self.targets.get_mut(&record.target) else { continue };
+        for (record, place) in records.iter().zip(places) {
+            let target = &mut self.known[*place];
             if record.due_at <= target.as_of {
                 continue;
             }
@@ -218,10 +227,15 @@ impl Names {
         let renamed = update_targets(client, &latest).await;
         if renamed.is_err() {
             // What was taken for saved is not: look again.
-            self.targets.retain(|_, target| !latest.contains_key(&target.id));
+            self.targets.clear();
+            self.known.clear();
         }
         renamed
     }
+}
+
+fn gone() -> Fault {
+    Fault::Passing("names that were just stored are gone again".to_owned())
 }
 
 async fn insert_targets(client: &Client, records: impl Iterator<Item = &Record>) -> Result<(), Fault> {
