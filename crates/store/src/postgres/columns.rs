@@ -20,8 +20,6 @@ pub(super) struct Row<'a> {
     pub record: &'a Record,
     pub entry: &'a Entry,
     pub ids: Ids,
-    /// The record's, at hand for sorting.
-    pub due_at: UnixMs,
 }
 
 /// The natural key, time first.
@@ -29,7 +27,7 @@ pub(super) type Key = (i64, i32, i32);
 
 impl Row<'_> {
     pub fn key(&self) -> Key {
-        (self.due_at.0, self.ids.target, self.ids.location)
+        (self.record.due_at.0, self.ids.target, self.ids.location)
     }
 }
 
@@ -56,7 +54,7 @@ macro_rules! columns {
 }
 
 columns! {
-    due_at: time = |row| Some(row.due_at),
+    due_at: time = |row| Some(row.record.due_at),
     started_at: time = |row| row.record.started_at,
     target: int = |row| Some(row.ids.target),
     location: int = |row| Some(row.ids.location),

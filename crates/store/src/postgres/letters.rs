@@ -130,7 +130,7 @@ async fn retry(session: &mut Session, letter: &Letter, record: &Record, keep: &K
         session.client.batch_execute("rollback").await?;
         return Ok(Retried::Elsewhere);
     }
-    let rows = ids.into_iter().map(|ids| Row { record, entry: &entry, ids, due_at: record.due_at }).collect();
+    let rows = ids.into_iter().map(|ids| Row { record, entry: &entry, ids }).collect();
     let inserted = rows::insert(session, rows).await?;
     if let Some((_, why)) = inserted.refused.into_iter().next() {
         session.client.batch_execute("rollback").await?;

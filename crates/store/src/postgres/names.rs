@@ -55,20 +55,6 @@ fn texts(record: &Record) -> Texts<'_> {
     (record.name.as_deref(), record.group.as_deref(), record.url.as_deref())
 }
 
-/// What was seen of a record. It lies anywhere in memory, and going there costs more than what is done with it: so all of it is
-/// seen in one go.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    mark: Mark,
-    facts: Option<i32>,
-    location: Option<i32>,
-    /// In `known`.
-    place: Option<usize>,
-    due_at: UnixMs,
-    /// A hash of the texts.
-    texts: u64,
-}
-
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Names {
@@ -78,39 +64,23 @@ impl Names {
         if self.facts.len() >= MOST_FACTS {
             self.facts.clear();
         }
-        let mut seen = self.look(records);
-        self.learn_locations(client, records, &mut seen).await?;
-        self.learn_facts(client, records, &mut seen).await?;
-        self.learn_targets(client, records, &mut seen).await?;
-        self.settle_doubts(client, &seen).await?;
-        self.rename(client, records, &seen).await?;
-        let ids = |seen: &Seen| {
-            Some(Ids { target: self.known[seen.place?].id, location: seen.location?, facts: seen.facts? })
-        };
-        let ids: Option<Vec<_>> = seen.iter().map(ids).collect();
-        ids.ok_or_else(|| Fault::Passing("names that were just stored are gone again".to_owned()))
-    }
-
-    fn look(&self, records: &[&Record]) -> Vec<Seen> {
-        let mut last: Option<(&Location, Option<i32>)> = None;
-        let mut all = Vec::with_capacity(records.len());
-        for record in records {
-            let location = match last {
-                Some((location, id)) if *location == record.location => id,
-                Some(_) | None => self.locations.get(&record.location).copied(),
+        let marks: Vec<_> = records.iter().map(|record| self.marker.mark(record)).collect();
+        self.learn_locations(client, records).await?;
+        let facts = self.learn_facts(client, records, &marks).await?;
+        let places = self.learn_targets(client, records).await?;
+        self.settle_doubts(client, records, &places).await?;
+        self.rename(client, records, &places).await?;
+        let mut ids = Vec::with_capacity(records.len());
+        let mut last: Option<(&Location, i32)> = None;
+        for ((record, place), facts) in records.iter().zip(&places).zip(facts) {
+            let location = match last.filter(|(location, _)| *location == &record.location) {
+                Some((_, id)) => id,
+                None => *self.locations.get(&record.location).ok_or_else(gone)?,
             };
             last = Some((&record.location, location));
-            let mark = self.marker.mark(record);
-            all.push(Seen {
-                mark,
-                facts: self.facts.get(&mark).copied(),
-                location,
-                place: self.targets.get(&record.target).copied(),
-                due_at: record.due_at,
-                texts: self.hasher.hash_one(texts(record)),
-            });
+            ids.push(Ids { target: self.known[*place].id, location, facts });
         }
-        all
+        Ok(ids)
     }
 
     /// What is known of the targets' latest results may be outdated: another writer had them for a while.
@@ -118,13 +88,11 @@ impl Names {
         self.known.iter_mut().for_each(|target| target.sure = false);
     }
 
-    async fn learn_locations(&mut self, client: &Client, records: &[&Record], seen: &mut [Seen]) -> Result<(), Fault> {
-        let unseen = records.iter().zip(&*seen).filter(|(_, seen)| seen.location.is_none());
-        let mut unknown: Vec<_> =
-            unseen.map(|(record, _)| record.location.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
+    async fn learn_locations(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
+        let mut changes: Vec<_> = records.iter().map(|record| &record.location).collect();
+        changes.dedup();
+        let unknown = changes.into_iter().filter(|location| !self.locations.contains_key(*location));
+        let mut unknown: Vec<_> = unknown.map(Location::as_str).collect::<BTreeSet<_>>().into_iter().collect();
         for give_out in [false, true] {
             if unknown.is_empty() {
                 break;
@@ -144,20 +112,16 @@ impl Names {
                 }
             }
         }
-        for (record, seen) in records.iter().zip(seen) {
-            seen.location = seen.location.or_else(|| self.locations.get(&record.location).copied());
-        }
         Ok(())
     }
 
-    async fn learn_targets(&mut self, client: &Client, records: &[&Record], seen: &mut [Seen]) -> Result<(), Fault> {
+    /// Where in `known` the records' targets stand.
+    async fn learn_targets(&mut self, client: &Client, records: &[&Record]) -> Result<Vec<usize>, Fault> {
+        let places: Vec<_> = records.iter().map(|record| self.targets.get(&record.target).copied()).collect();
         // In the order of their ids: two writers that insert the same ones never wait for each other in a circle.
         let mut unknown: BTreeMap<&str, &Record> = BTreeMap::new();
-        for (record, _) in records.iter().zip(&*seen).filter(|(_, seen)| seen.place.is_none()) {
+        for (record, _) in records.iter().zip(&places).filter(|(_, place)| place.is_none()) {
             unknown.entry(record.target.as_str()).or_insert(record);
-        }
-        if unknown.is_empty() {
-            return Ok(());
         }
         for give_out in [false, true] {
             if unknown.is_empty() {
@@ -178,19 +142,17 @@ impl Names {
                 self.known.push(target);
             }
         }
-        for (record, seen) in records.iter().zip(seen) {
-            seen.place = seen.place.or_else(|| self.targets.get(&record.target).copied());
-        }
-        Ok(())
+        let place =
+            |(record, place): (&&Record, Option<usize>)| place.or_else(|| self.targets.get(&record.target).copied());
+        records.iter().zip(places).map(place).collect::<Option<_>>().ok_or_else(gone)
     }
 
-    async fn learn_facts(&mut self, client: &Client, records: &[&Record], seen: &mut [Seen]) -> Result<(), Fault> {
+    /// The numbers of the records' facts.
+    async fn learn_facts(&mut self, client: &Client, records: &[&Record], marks: &[Mark]) -> Result<Vec<i32>, Fault> {
+        let known: Vec<_> = marks.iter().map(|mark| self.facts.get(mark).copied()).collect();
         let mut unknown: BTreeMap<_, (Mark, &Record)> = BTreeMap::new();
-        for (record, seen) in records.iter().zip(&*seen).filter(|(_, seen)| seen.facts.is_none()) {
-            unknown.insert(digest(record, &[record.retransmits]), (seen.mark, record));
-        }
-        if unknown.is_empty() {
-            return Ok(());
+        for ((record, mark), _) in records.iter().zip(marks).zip(&known).filter(|(_, known)| known.is_none()) {
+            unknown.insert(digest(record, &[record.retransmits]), (*mark, record));
         }
         for give_out in [false, true] {
             if unknown.is_empty() {
@@ -207,22 +169,19 @@ impl Names {
                 }
             }
         }
-        for seen in seen {
-            seen.facts = seen.facts.or_else(|| self.facts.get(&seen.mark).copied());
-        }
-        Ok(())
+        let number = |(mark, known): (&Mark, Option<i32>)| known.or_else(|| self.facts.get(mark).copied());
+        marks.iter().zip(known).map(number).collect::<Option<_>>().ok_or_else(gone)
     }
 
     /// Before a target is renamed for the first time on this connection: finds out whether there is a later result than the
     /// table says. Only then, since it reads an hour or two of `checks`.
-    async fn settle_doubts(&mut self, client: &Client, seen: &[Seen]) -> Result<(), Fault> {
+    async fn settle_doubts(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
         let mut doubts: BTreeMap<i64, HashMap<i32, usize>> = BTreeMap::new();
-        for Seen { place, due_at, texts, .. } in seen {
-            let Some(place) = *place else { continue };
-            let target = &self.known[place];
-            if !target.sure && *due_at > target.as_of && *texts != target.texts {
+        for (record, place) in records.iter().zip(places) {
+            let target = &self.known[*place];
+            if !target.sure && record.due_at > target.as_of && self.hasher.hash_one(texts(record)) != target.texts {
                 let hour = target.as_of.0.div_euclid(AS_OF_MS);
-                doubts.entry(hour).or_default().insert(target.id, place);
+                doubts.entry(hour).or_default().insert(target.id, *place);
             }
         }
         for (hour, targets) in doubts {
@@ -247,17 +206,18 @@ impl Names {
     }
 
     /// Takes the records' texts for the targets', where a record is later than all before.
-    async fn rename(&mut self, client: &Client, records: &[&Record], seen: &[Seen]) -> Result<(), Fault> {
+    async fn rename(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
         let mut latest: BTreeMap<i32, &Record> = BTreeMap::new();
-        for (record, seen) in records.iter().zip(seen) {
-            let Some(target) = seen.place.map(|place| &mut self.known[place]) else { continue };
-            if seen.due_at <= target.as_of {
+        for (record, place) in records.iter().zip(places) {
+            let target = &mut self.known[*place];
+            if record.due_at <= target.as_of {
                 continue;
             }
-            target.as_of = seen.due_at;
-            if seen.texts != target.texts || target.as_of.0 - target.saved_as_of.0 > AS_OF_MS {
-                target.texts = seen.texts;
-                target.saved_as_of = seen.due_at;
+            let hash = self.hasher.hash_one(texts(record));
+            target.as_of = record.due_at;
+            if hash != target.texts || target.as_of.0 - target.saved_as_of.0 > AS_OF_MS {
+                target.texts = hash;
+                target.saved_as_of = record.due_at;
                 latest.insert(target.id, record);
             }
         }
@@ -272,6 +232,10 @@ impl Names {
         }
         renamed
     }
+}
+
+fn gone() -> Fault {
+    Fault::Passing("names that were just stored are gone again".to_owned())
 }
 
 async fn insert_targets(client: &Client, records: impl Iterator<Item = &Record>) -> Result<(), Fault> {

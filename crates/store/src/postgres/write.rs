@@ -80,13 +80,10 @@ impl<'a> Writing<'a> {
     /// What is committed before the transaction: numbers and partitions. Returns the rows in the order of their key.
     async fn prepare(&mut self, sorted: &mut Sorted<'a>) -> Result<Vec<Row<'a>>, Fault> {
         let ids = self.learn(sorted).await?;
-        let row = |(&(record, entry), ids): (&(&'a Record, &'a Entry), Ids)| {
-            let due_at = record.due_at;
-            Row { record, entry, ids, due_at }
-        };
-        let mut rows: Vec<_> = sorted.results.iter().zip(ids).map(row).collect();
-        let days = rows.iter().map(|row| day_of(row.due_at));
+        let days = sorted.results.iter().map(|(record, _)| day_of(record.due_at));
         self.session.days.ensure(&self.session.client, days, self.keep.now).await?;
+        let rows = sorted.results.iter().zip(ids).map(|(&(record, entry), ids)| Row { record, entry, ids });
+        let mut rows: Vec<_> = rows.collect();
         // Neighbours in the index are written together. Stable: of one identity the first record stands.
         rows.sort_by_key(Row::key);
         Ok(rows)
