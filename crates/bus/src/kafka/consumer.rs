@@ -190,15 +190,8 @@ impl Consumer {
     /// of another topic of that name; the answer to a question that is asked after they came tells, since ids never come again.
     async fn confirm(&mut self, source: &Source) -> Result<bool, Error> {
         let (cluster, watched) = (Arc::clone(&self.cluster), Arc::clone(&self.watched));
-        let asked = blocking("describe the topic", move || {
-            if let Some(topic) = cluster.describe()? {
-                watched.see(&topic);
-                return Ok(Some(watched.id()));
-            }
-            Ok(None)
-        });
-        match asked.await {
-            Ok(Some(id)) if id == source.log => Ok(true),
+        match blocking("describe the topic", move || watched.look(&cluster)).await {
+            Ok(id) if id == source.log => Ok(true),
             Ok(_) => {
                 self.unconfirmed = None;
                 self.order(Order::Wake); // it ends what is read of the old topic
@@ -224,12 +217,7 @@ impl Consumer {
     /// ours, and [`Read::Closed`] tells.
     pub async fn start(&mut self, source: &Source, stored: Option<i64>) -> Result<Option<Started>, Error> {
         let (cluster, watched, partition) = (Arc::clone(&self.cluster), Arc::clone(&self.watched), source.partition);
-        let looked = blocking("look at a partition", move || {
-            let topic = cluster.describe()?;
-            let topic = topic.ok_or_else(|| Error::transient(deed(&watched.source(partition)), "it is not there"))?;
-            watched.see(&topic);
-            Ok((watched.id(), cluster.bounds(partition)?))
-        });
+        let looked = blocking("look at a partition", move || Ok((watched.look(&cluster)?, cluster.bounds(partition)?)));
         let (id, (first, end)) = looked.await?;
         if id != source.log {
             self.order(Order::Wake); // it ends what is read of the old topic

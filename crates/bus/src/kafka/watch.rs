@@ -54,8 +54,22 @@ impl Watched {
         Source { log: self.id(), name: Arc::clone(&self.name), partition }
     }
 
+    /// Asks the brokers which topic it is now, and returns its identity. Blocks.
+    pub fn look(&self, cluster: &Cluster) -> Result<Arc<str>, Error> {
+        let topic = cluster.describe()?;
+        let topic = topic.ok_or_else(|| Error::transient(format!("read topic {}", self.name), "it is not there"))?;
+        if self.see(&topic) {
+            tracing::error!(
+                topic = &*self.name,
+                id = topic.id,
+                "the topic was made anew: its partitions stop (lapwing db offsets --set is the way out)"
+            );
+        }
+        Ok(self.id())
+    }
+
     /// This is the topic now. True: it is another one than before.
-    pub fn see(&self, topic: &Described) -> bool {
+    fn see(&self, topic: &Described) -> bool {
         let id = identity(&self.name, topic);
         let mut state = self.state();
         let is_new = state.id != id;
@@ -118,16 +132,7 @@ pub(super) async fn watch(cluster: Arc<Cluster>, watched: Arc<Watched>, reach: R
 }
 
 fn look(cluster: &Cluster, watched: &Watched) -> Result<(), Error> {
-    let Some(topic) = cluster.describe()? else {
-        return Err(Error::transient(format!("read topic {}", watched.name), "it is not there"));
-    };
-    if watched.see(&topic) {
-        tracing::error!(
-            topic = &*watched.name,
-            id = topic.id,
-            "the topic was made anew: its partitions stop (lapwing db offsets --set is the way out)"
-        );
-    }
+    watched.look(cluster)?;
     for partition in watched.parts() {
         watched.ends(partition, cluster.bounds(partition)?.1);
     }
