@@ -121,6 +121,8 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    pub const ALL: [Self; 4] = [Self::NotJson, Self::NotAResult, Self::NewerVersion, Self::Refused];
+
     pub fn word(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",

@@ -1,7 +1,12 @@
 //! Dead letters as people look after them, and as the writer tries them again. What makes a letter is in `dead.rs`.
 
-use crate::StoreError;
-use model::{UnixMs, batch::Content};
+use crate::{Keep, StoreError};
+use bytes::Bytes;
+use model::{
+    UnixMs,
+    batch::{Content, DeadReason, Entry, Envelope},
+    record::Record,
+};
 use std::time::Duration;
 
 /// A letter, as it stands in table `dead_letters`.
@@ -59,21 +64,50 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 /// When a letter is tried again that was tried so often. What a newer program or a person must mend is not, by itself.
 pub(crate) fn next_retry(reason: &str, attempts: i32, now: UnixMs) -> Option<UnixMs> {
-    (reason == model::batch::DeadReason::Refused.word()).then(|| {
+    (reason == DeadReason::Refused.word()).then(|| {
         let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(0).min(16);
         now + (FIRST * (1 << doublings)).min(LONGEST)
     })
 }
 
-/// Why what a letter holds is no row even now, and under which reason it waits on.
-pub(crate) fn still_dead(letter: &Letter, content: &Content, since: UnixMs) -> Option<(String, String)> {
+/// The columns of a letter, in the order of [`Letter`]'s fields.
+pub(crate) const COLUMNS: &str = r#"id, reason, message, topic, partition, "offset", key, value, headers, failed_at, attempts,
+    next_retry_at, resolved_at"#;
+
+/// Why a letter waits on, and under which reason.
+#[derive(Debug)]
+pub(crate) struct StillDead {
+    pub reason: String,
+    pub why: String,
+}
+
+impl StillDead {
+    /// The database does not take it.
+    pub fn refused(why: String) -> Self {
+        Self { reason: DeadReason::Refused.word().to_owned(), why }
+    }
+}
+
+/// The result that a letter holds, if it is one that is kept.
+pub(crate) fn revived<'c>(letter: &Letter, content: &'c Content, keep: &Keep) -> Result<&'c Record, StillDead> {
+    let still = |why: &str| Err(StillDead { reason: letter.reason.clone(), why: why.to_owned() });
     match content {
-        Content::Result(record) if record.due_at < since => {
-            Some((letter.reason.clone(), "it is older than retention.checks keeps results".to_owned()))
+        Content::Result(record) if record.due_at < keep.since() => {
+            still("it is older than retention.checks keeps results")
         }
-        Content::Result(_) => None,
-        Content::UnknownKind => Some((letter.reason.clone(), "it is of a kind that is not known".to_owned())),
-        Content::Dead(dead) => Some((dead.reason.word().to_owned(), dead.message.clone())),
+        Content::Result(record) => Ok(record),
+        Content::UnknownKind => still("it is of a kind that is not known"),
+        Content::Dead(dead) => Err(StillDead { reason: dead.reason.word().to_owned(), why: dead.message.clone() }),
+    }
+}
+
+/// A letter as the entry of a batch, for a row of its record.
+pub(crate) fn entry(letter: &Letter) -> Entry {
+    Entry {
+        offset: letter.offset,
+        value: Bytes::new(),
+        envelope: Envelope::default(),
+        content: Content::UnknownKind, // the row has the record
     }
 }
 
@@ -103,12 +137,7 @@ impl crate::Store {
     }
 
     /// Tries to store what is in a letter, which was decoded anew; of one identity the first record stands. All or nothing.
-    pub async fn retry(
-        &mut self,
-        letter: &Letter,
-        content: &Content,
-        keep: &crate::Keep,
-    ) -> Result<Retried, StoreError> {
+    pub async fn retry(&mut self, letter: &Letter, content: &Content, keep: &Keep) -> Result<Retried, StoreError> {
         match self {
             Self::Sqlite(store) => store.retry(letter, content, keep).await,
             Self::Postgres(store) => store.retry(letter, content, keep).await,

@@ -10,14 +10,9 @@ use super::{
 };
 use crate::{
     Class, Keep, Letter, Retried, Select, StoreError, dead,
-    letters::{next_retry, still_dead},
+    letters::{COLUMNS, StillDead, entry, next_retry, revived},
 };
-use bytes::Bytes;
-use model::{
-    UnixMs,
-    batch::{Content, Entry, Envelope},
-    record::Record,
-};
+use model::{UnixMs, batch::Content, record::Record};
 use tokio_postgres::{
     Row as SqlRow,
     types::{ToSql, Type},
@@ -59,11 +54,7 @@ impl<'s> Values<'s> {
 impl PostgresStore {
     pub(crate) async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
         self.with_session("read dead letters in", async |session, _| {
-            let query = format!(
-                r#"select id, reason, message, topic, partition, "offset", key, value, headers, failed_at, attempts,
-                       next_retry_at, resolved_at
-                   from dead_letters where {WHERE} and id > $7 order by id limit $8"#
-            );
+            let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > $7 order by id limit $8");
             let (values, most) = (Values::of(select), i64::from(most));
             let values = values.and(&[(&after, Type::INT8), (&most, Type::INT8)]);
             let rows = session.client.query_typed(&query, &values).await?;
@@ -95,15 +86,9 @@ impl PostgresStore {
         content: &Content,
         keep: &Keep,
     ) -> Result<Retried, StoreError> {
-        self.with_session("try a dead letter again in", async |session, _| {
-            let since = keep.since();
-            match (content, still_dead(letter, content, since)) {
-                (Content::Result(record), None) => retry(session, letter, record, keep).await,
-                (_, still) => {
-                    let (reason, why) = still.unwrap_or_default();
-                    failed(session, letter, &reason, why, keep).await
-                }
-            }
+        self.with_session("try a dead letter again in", async |session, _| match revived(letter, content, keep) {
+            Ok(record) => retry(session, letter, record, keep).await,
+            Err(still) => failed(session, letter, still, keep).await,
         })
         .await
     }
@@ -111,16 +96,11 @@ impl PostgresStore {
 
 /// The row and the letter's resolution, both or neither.
 async fn retry(session: &mut Session, letter: &Letter, record: &Record, keep: &Keep) -> Result<Retried, Fault> {
-    let entry = Entry {
-        offset: letter.offset,
-        value: Bytes::new(),
-        envelope: Envelope::default(),
-        content: Content::UnknownKind, // the row has the record
-    };
+    let entry = entry(letter);
     let ids = match session.names.learn(&session.client, &[record]).await {
         Ok(ids) => ids,
         Err(e) if e.class() == Class::Record => {
-            return failed(session, letter, "refused", e.to_string(), keep).await;
+            return failed(session, letter, StillDead::refused(e.to_string()), keep).await;
         }
         Err(e) => return Err(e),
     };
@@ -134,7 +114,7 @@ async fn retry(session: &mut Session, letter: &Letter, record: &Record, keep: &K
     let inserted = rows::insert(session, rows).await?;
     if let Some((_, why)) = inserted.refused.into_iter().next() {
         session.client.batch_execute("rollback").await?;
-        return failed(session, letter, "refused", why, keep).await;
+        return failed(session, letter, StillDead::refused(why), keep).await;
     }
     let resolve =
         "update dead_letters set resolved_at = $2, next_retry_at = null, attempts = attempts + 1 where id = $1";
@@ -150,10 +130,11 @@ async fn is_ours(session: &Session, letter: &Letter) -> Result<bool, Fault> {
     Ok(!session.client.query_typed(query, &[(&letter.id, Type::INT8)]).await?.is_empty())
 }
 
-async fn failed(session: &Session, letter: &Letter, reason: &str, why: String, keep: &Keep) -> Result<Retried, Fault> {
+async fn failed(session: &Session, letter: &Letter, still: StillDead, keep: &Keep) -> Result<Retried, Fault> {
+    let StillDead { reason, why } = still;
     // A text of PostgreSQL has no NUL.
     let why = why.replace('\0', "\u{fffd}");
-    let next = next_retry(reason, letter.attempts.saturating_add(1), keep.now).map(Time);
+    let next = next_retry(&reason, letter.attempts.saturating_add(1), keep.now).map(Time);
     let update = "update dead_letters set attempts = attempts + 1, reason = $2, message = $3, next_retry_at = $4
                   where id = $1 and resolved_at is null";
     let values: [(&(dyn ToSql + Sync), Type); 4] =

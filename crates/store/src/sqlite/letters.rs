@@ -1,17 +1,15 @@
 //! Dead letters that people look after, on SQLite.
 
-use super::{SqliteStore, rows::Row};
+use super::{
+    SqliteStore,
+    rows::{Inserted, Row},
+};
 use crate::{
     Keep, Letter, Retried, Select, StoreError, dead,
-    letters::{next_retry, still_dead},
+    letters::{COLUMNS, StillDead, entry, next_retry, revived},
 };
 use ::sqlite::Error;
-use bytes::Bytes;
-use model::{
-    UnixMs,
-    batch::{Content, Entry, Envelope},
-    record::Record,
-};
+use model::{UnixMs, batch::Content, record::Record};
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
     query::Query,
@@ -25,11 +23,7 @@ const WHERE: &str = "(?1 is null or id in (select value from json_each(?1))) and
 
 impl SqliteStore {
     pub(crate) async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
-        let query = format!(
-            r#"select id, reason, message, topic, partition, "offset", key, value, headers, failed_at, attempts, next_retry_at,
-                   resolved_at
-               from dead_letters where {WHERE} and id > ?7 order by id limit ?8"#
-        );
+        let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > ?7 order by id limit ?8");
         let query = bound(query, select).bind(after).bind(most);
         let rows = query.fetch_all(self.connection.sql()).await;
         let letters = rows.and_then(|rows| rows.iter().map(letter).collect());
@@ -56,12 +50,9 @@ impl SqliteStore {
         content: &Content,
         keep: &Keep,
     ) -> Result<Retried, StoreError> {
-        let retried = match (content, still_dead(letter, content, keep.since())) {
-            (Content::Result(record), None) => self.retry_result(letter, record, keep).await,
-            (_, still) => {
-                let (reason, why) = still.unwrap_or_default();
-                failed(self.connection.sql(), letter, &reason, why, keep).await
-            }
+        let retried = match revived(letter, content, keep) {
+            Ok(record) => self.retry_result(letter, record, keep).await,
+            Err(still) => failed(self.connection.sql(), letter, still, keep).await,
         };
         retried.map_err(|e| Error::new("try a dead letter again in", self.file.path(), e).into())
     }
@@ -74,15 +65,9 @@ impl SqliteStore {
         let work = async {
             let sql = self.connection.sql();
             let ids = names.ids(sql, record).await?;
-            let entry = Entry {
-                offset: letter.offset,
-                value: Bytes::new(),
-                envelope: Envelope::default(),
-                content: Content::UnknownKind, // the row has the record
-            };
-            match self.inserts.insert(sql, &[(Row::new(record, ids), &entry)]).await? {
-                super::rows::Inserted::Refused(why) => failed(sql, letter, "refused", why, keep).await,
-                super::rows::Inserted::Rows(_) => resolve(sql, letter, keep).await,
+            match self.inserts.insert(sql, &[(Row::new(record, ids), &entry(letter))]).await? {
+                Inserted::Refused(why) => failed(sql, letter, StillDead::refused(why), keep).await,
+                Inserted::Rows(_) => resolve(sql, letter, keep).await,
             }
         };
         let work = work.await;
@@ -112,19 +97,14 @@ async fn resolve(sql: &mut SqliteConnection, letter: &Letter, keep: &Keep) -> sq
     Ok(if done.rows_affected() == 1 { Retried::Resolved } else { Retried::Elsewhere })
 }
 
-async fn failed(
-    sql: &mut SqliteConnection,
-    letter: &Letter,
-    reason: &str,
-    why: String,
-    keep: &Keep,
-) -> sqlx::Result<Retried> {
-    let next = next_retry(reason, letter.attempts.saturating_add(1), keep.now).map(|at| at.to_string());
+async fn failed(sql: &mut SqliteConnection, letter: &Letter, still: StillDead, keep: &Keep) -> sqlx::Result<Retried> {
+    let StillDead { reason, why } = still;
+    let next = next_retry(&reason, letter.attempts.saturating_add(1), keep.now).map(|at| at.to_string());
     let update = sqlx::query(
         "update dead_letters set attempts = attempts + 1, reason = ?2, message = ?3, next_retry_at = ?4
          where id = ?1 and resolved_at is null",
     );
-    update.bind(letter.id).bind(reason.to_owned()).bind(why.clone()).bind(next).execute(sql).await?;
+    update.bind(letter.id).bind(reason).bind(why.clone()).bind(next).execute(sql).await?;
     Ok(Retried::Failed(why))
 }
 
