@@ -5,7 +5,6 @@ use crate::{
     exit::{self, Exit},
     opening,
     reload::Source,
-    stop,
 };
 use anyhow::Context;
 use clap::CommandFactory;
@@ -57,14 +56,8 @@ pub fn config_init(shared: &Shared, args: &InitArgs) -> Done {
 
 pub fn db_migrate(shared: &Shared) -> Done {
     let config = Source::of(shared).load().map_err(Exit::usage)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async {
-        std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
-        let stop = stop::on_signal()?;
-        let Some(store) = opening::open_store(&config.store, Settings::default(), &stop.asked).await? else {
-            return Err(Exit::failure("lapwing: stopped before the database was open"));
-        };
-        store.close().await;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
+    opening::with_store(&config.store, Settings::default(), async |_, _| {
         exit::print(&format!("{}: up to date\n", opening::shown(&config.store)))
     })?;
     Ok(ExitCode::SUCCESS)

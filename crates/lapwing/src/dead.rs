@@ -5,14 +5,12 @@ use crate::{
     exit::{self, Exit},
     opening,
     reload::Source,
-    stop,
 };
-use anyhow::Context;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use model::{UnixMs, text};
+use model::{UnixMs, batch::DeadReason, text};
 use serde_json::{Map, Value, json};
 use std::{fmt::Write as _, process::ExitCode, time::SystemTime};
-use store::{Letter, Select, Settings, Store};
+use store::{Letter, Select, Store};
 
 /// Letters that are read at once.
 const PAGE: u32 = 500;
@@ -21,16 +19,7 @@ pub fn dead(shared: &Shared, command: &DeadCommand) -> Result<ExitCode, Exit> {
     let now = UnixMs::from_system(SystemTime::now());
     let wish = Wish::of(command, now).map_err(Exit::usage)?;
     let config = Source::of(shared).load().map_err(Exit::usage)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async {
-        let stop = stop::on_signal()?;
-        let settings = Settings { migrate: false, beside: true, ..Settings::default() };
-        let store = opening::open_store(&config.store, settings, &stop.asked).await?;
-        let mut store = store.ok_or_else(|| Exit::failure("lapwing: stopped before the database was open"))?;
-        let done = wish.run(&mut store, now).await;
-        store.close().await;
-        done
-    })?;
+    opening::with_store(&config.store, opening::beside(), async |store, _| wish.run(store, now).await)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,7 +65,7 @@ impl Wish {
                 let select = Select {
                     ids: (!ids.is_empty()).then(|| ids.clone()),
                     reason: reason.as_deref().map(known_reason).transpose()?,
-                    resolved: ids.is_empty().then_some(false),
+                    resolved: Some(false),
                     ..Select::default()
                 };
                 Self { select, deed: Deed::Replay { dry_run: *dry_run }, as_json: *json }
@@ -97,17 +86,14 @@ impl Wish {
     }
 
     async fn run(self, store: &mut Store, now: UnixMs) -> Result<(), Exit> {
-        let Self { mut select, deed, as_json } = self;
+        let Self { select, deed, as_json } = self;
         are_there(store, &select).await?;
-        if matches!(deed, Deed::Replay { .. }) {
-            select.resolved = Some(false);
-        }
         if deed == Deed::List && !as_json {
             exit::print(HEAD)?;
         }
         let (mut after, mut count) = (0, 0_u64);
         loop {
-            let page = store.letters(&select, after, PAGE).await.map_err(failed)?;
+            let page = store.letters(&select, after, PAGE).await.map_err(Exit::failed)?;
             let Some(last) = page.last() else { break };
             (after, count) = (last.id, count + page.len() as u64);
             let mut text = String::new();
@@ -123,8 +109,8 @@ impl Wish {
             let ids = page.iter().map(|letter| letter.id).collect();
             let page = Select { ids: Some(ids), ..select.clone() };
             match deed {
-                Deed::Replay { dry_run: false } => drop(store.make_due(&page, now).await.map_err(failed)?),
-                Deed::Purge => drop(store.purge(&page).await.map_err(failed)?),
+                Deed::Replay { dry_run: false } => drop(store.make_due(&page, now).await.map_err(Exit::failed)?),
+                Deed::Purge => drop(store.purge(&page).await.map_err(Exit::failed)?),
                 Deed::List | Deed::Show | Deed::Replay { dry_run: true } => {}
             }
         }
@@ -147,7 +133,7 @@ async fn are_there(store: &mut Store, select: &Select) -> Result<(), Exit> {
     let mut missing: Vec<i64> = ids.clone();
     for part in ids.chunks(PAGE as usize) {
         let named = Select { ids: Some(part.to_vec()), ..Select::default() };
-        let there = store.letters(&named, i64::MIN, PAGE).await.map_err(failed)?;
+        let there = store.letters(&named, i64::MIN, PAGE).await.map_err(Exit::failed)?;
         missing.retain(|id| there.iter().all(|letter| letter.id != *id));
     }
     if missing.is_empty() {
@@ -157,16 +143,11 @@ async fn are_there(store: &mut Store, select: &Select) -> Result<(), Exit> {
     Err(Exit::usage(format!("there is no dead letter {}; nothing was changed", ids.join(", "))))
 }
 
-fn failed(error: impl std::fmt::Display) -> Exit {
-    Exit::failure(format!("lapwing: {error}"))
-}
-
 fn known_reason(text: &str) -> Result<String, String> {
-    const REASONS: [&str; 4] = ["not_json", "not_a_result", "newer_version", "refused"];
-    if REASONS.contains(&text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("--reason: {text:?} is none of {}", REASONS.join(", ")))
+    let words = DeadReason::ALL.map(DeadReason::word);
+    match words.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("--reason: {text:?} is none of {}", words.join(", "))),
     }
 }
 

@@ -28,6 +28,11 @@ impl Exit {
         Self { code: FAILURE, message: message.to_string() }
     }
 
+    /// What failed says itself what it is.
+    pub fn failed(error: impl Display) -> Self {
+        Self::failure(format!("lapwing: {error}"))
+    }
+
     /// Tells it on stderr, and is the code to end with.
     pub fn tell(self) -> ExitCode {
         tell(&self.message);

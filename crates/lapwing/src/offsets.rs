@@ -6,7 +6,6 @@ use crate::{
     exit::{self, Exit},
     opening,
     reload::Source as ConfigSource,
-    stop,
 };
 use anyhow::Context;
 use config::Config;
@@ -17,40 +16,24 @@ use std::{
     io::{self, BufRead, IsTerminal},
     process::ExitCode,
 };
-use store::{Settings, Store, StoredOffset};
+use store::{Store, StoredOffset};
 use tokio_util::sync::CancellationToken;
 
 pub fn db_offsets(shared: &Shared, args: &OffsetsArgs) -> Result<ExitCode, Exit> {
     let config = ConfigSource::of(shared).load().map_err(Exit::usage)?;
     let wishes = args.set.iter().map(|text| Wish::parse(text)).collect::<Result<Vec<_>, _>>().map_err(Exit::usage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.context("start the runtime")?;
-    let done = runtime.block_on(async {
-        let stop = stop::on_signal()?.asked;
-        let settings = Settings { migrate: false, beside: true, ..Settings::default() };
-        let mut store = opening::open_store(&config.store, settings, &stop).await?.ok_or_else(stopped)?;
-        let done = if wishes.is_empty() {
-            show(&mut store, args.json).await
+    opening::with_store(&config.store, opening::beside(), async |store, stop| {
+        if wishes.is_empty() {
+            show(store, args.json).await
         } else {
-            set(&mut store, &config, &wishes, args.yes, &stop).await
-        };
-        store.close().await;
-        done
-    });
-    runtime.shutdown_background();
-    done.map(|()| ExitCode::SUCCESS)
-}
-
-fn stopped() -> Exit {
-    Exit::failure("lapwing: stopped before it was done")
-}
-
-fn failed(error: impl std::fmt::Display) -> Exit {
-    Exit::failure(format!("lapwing: {error}"))
+            set(store, &config, &wishes, args.yes, stop).await
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show(store: &mut Store, as_json: bool) -> Result<(), Exit> {
-    let stored = store.offsets().await.map_err(failed)?;
+    let stored = store.offsets().await.map_err(Exit::failed)?;
     let mut text = String::new();
     if !as_json {
         text = format!("{:<32} {:>9} {:>14}  topic id or queue id\n", "topic", "partition", "next offset");
@@ -121,8 +104,11 @@ async fn set(
     let Some(kafka) = &config.kafka else {
         return Err(Exit::usage("--set: the configuration has no section `kafka`, so there is no topic to read on in"));
     };
-    let topic = bus::kafka::look(kafka, stop).await.map_err(failed)?.ok_or_else(stopped)?;
-    let stored = store.offsets().await.map_err(failed)?;
+    let topic = bus::kafka::look(kafka, stop)
+        .await
+        .map_err(Exit::failed)?
+        .ok_or_else(|| Exit::failure("lapwing: stopped before Kafka answered"))?;
+    let stored = store.offsets().await.map_err(Exit::failed)?;
     let mut changes = Vec::new();
     for wish in wishes {
         let before = changes.len();
@@ -151,7 +137,7 @@ async fn set(
     }
     confirm(&changes, yes)?;
     for Change { source, to, .. } in &changes {
-        store.set_offset(source, *to).await.map_err(failed)?;
+        store.set_offset(source, *to).await.map_err(Exit::failed)?;
     }
     Ok(())
 }

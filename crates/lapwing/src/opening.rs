@@ -1,7 +1,12 @@
 //! Opens what results pass through: first the queue, without which nothing goes, then the store, and Kafka where it is between
 //! the two.
 
-use crate::{exit::Exit, ready::Ready, stop::Stop};
+use crate::{
+    exit::Exit,
+    ready::Ready,
+    stop::{self, Stop},
+};
+use anyhow::Context;
 use bus::{
     Log, OpenError, Waits,
     queue::{Options, Queue},
@@ -66,7 +71,7 @@ pub async fn kafka(config: &Config, ready: &Ready, stop: &Stop) -> Result<Option
     let Some(kafka) = &config.kafka else { return Ok(None) };
     let opened =
         bus::kafka::Consumer::open(kafka, bus::kafka::Most::default(), reach(ready, "kafka group"), &stop.asked);
-    let consumer = opened.await.map_err(|e| Exit::failure(format!("lapwing: {e}")))?;
+    let consumer = opened.await.map_err(Exit::failed)?;
     Ok(consumer.map(Log::kafka))
 }
 
@@ -95,9 +100,33 @@ pub async fn open_store(
         StoreSetting::Postgres(url) => match Store::open_postgres(url, settings, stop).await {
             Ok(store) => Ok(Some(store)),
             Err(store::postgres::OpenError::Stopped { .. }) => Ok(None),
-            Err(e) => Err(Exit::failure(format!("lapwing: {e}"))),
+            Err(e) => Err(Exit::failed(e)),
         },
     }
+}
+
+/// For a command that does one deed in the store and ends: opens it, lends it, closes it.
+pub fn with_store<T>(
+    setting: &StoreSetting,
+    settings: Settings,
+    deed: impl AsyncFnOnce(&mut Store, &CancellationToken) -> Result<T, Exit>,
+) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let done = runtime.block_on(async {
+        let stop = stop::on_signal()?.asked;
+        let store = open_store(setting, settings, &stop).await?;
+        let mut store = store.ok_or_else(|| Exit::failure("lapwing: stopped before the database was open"))?;
+        let done = deed(&mut store, &stop).await;
+        store.close().await;
+        done
+    });
+    runtime.shutdown_background(); // a client of Kafka may take its time to go
+    done
+}
+
+/// How a store is opened beside a Lapwing that may be at work in it.
+pub fn beside() -> Settings {
+    Settings { migrate: false, beside: true, ..Settings::default() }
 }
 
 /// The store for people, without its password.
@@ -119,6 +148,6 @@ fn opened<T>(result: Result<T, OpenError>) -> Result<Option<T>, Exit> {
     match result {
         Ok(t) => Ok(Some(t)),
         Err(OpenError::Stopped { .. }) => Ok(None),
-        Err(e) => Err(Exit::failure(format!("lapwing: {e}"))),
+        Err(e) => Err(Exit::failed(e)),
     }
 }

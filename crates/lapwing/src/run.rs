@@ -245,7 +245,7 @@ impl Building<'_> {
                 let relay = opening::relay(reader, kafka, ready);
                 metrics.watch_relay(relay.gauge());
                 stages.add("relay", async move |Ends { no_more, give_up }| {
-                    relay.run(no_more, give_up).await.map_err(|e| Exit::failure(format!("lapwing: {e}")))
+                    relay.run(no_more, give_up).await.map_err(Exit::failed)
                 });
                 None
             }

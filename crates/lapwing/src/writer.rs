@@ -74,7 +74,7 @@ pub async fn writer(mut writer: Writer, ends: Ends) -> Result<(), Exit> {
     };
     writer.log.close().await;
     writer.store.close().await;
-    ended.map_err(|e| Exit::failure(format!("lapwing: {e}")))
+    ended.map_err(Exit::failed)
 }
 
 impl Writer {
@@ -248,11 +248,8 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<Written, StoreError> {
-        let checks = self.in_force.borrow().retention.checks;
-        let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
-        let begun = Instant::now();
-        let ready = self.ready.clone();
-        let written = patient(&ready, self.store.write(batch, &keep)).await?;
+        let (keep, begun) = (self.keeping(), Instant::now());
+        let written = patient(&self.ready, self.store.write(batch, &keep)).await?;
         if let Written::Committed(counts) = &written {
             self.metrics.stored(counts, begun.elapsed());
         }
@@ -265,19 +262,22 @@ impl Writer {
         match timeout(PATIENCE, self.store.look()).await {
             Ok(Ok(())) => self.can_store(),
             Ok(Err(e)) => self.cannot_store(&e),
-            Err(_) => self.cannot_store(&format!("the store has not answered for {} s", PATIENCE.as_secs())),
+            Err(_) => self.cannot_store(&unanswered()),
         }
     }
 
     /// Dead letters that are due.
     async fn retry_letters(&mut self) {
-        let checks = self.in_force.borrow().retention.checks;
-        let keep = Keep { now: UnixMs::from_system(SystemTime::now()), checks };
-        match timeout(10 * PATIENCE, self.letters.retry_due(&mut self.store, &keep)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => self.cannot_store(&e),
-            Err(_) => self.cannot_store(&"the store does not answer"),
+        let keep = self.keeping();
+        match patient(&self.ready, self.letters.retry_due(&mut self.store, &keep)).await {
+            Ok(()) => self.can_store(),
+            Err(e) => self.cannot_store(&e),
         }
+    }
+
+    /// Which results are kept at this moment.
+    fn keeping(&self) -> Keep {
+        Keep { now: UnixMs::from_system(SystemTime::now()), checks: self.in_force.borrow().retention.checks }
     }
 
     fn cannot_store(&mut self, why: &impl Display) {
@@ -381,14 +381,18 @@ async fn due(stopped: &HashMap<Source, Stopped>) {
 }
 
 /// Says on `/readyz` when something takes the store too long, and goes on waiting for it.
-async fn patient<T>(ready: &Ready, written: impl Future<Output = T>) -> T {
-    tokio::pin!(written);
+async fn patient<T>(ready: &Ready, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
     tokio::select! {
-        written = &mut written => return written,
+        done = &mut work => return done,
         () = sleep(PATIENCE) => {}
     }
-    ready.lacks("store", format!("a batch is being stored for more than {} s", PATIENCE.as_secs()));
-    written.await
+    ready.lacks("store", unanswered());
+    work.await
+}
+
+fn unanswered() -> String {
+    format!("the store has not answered for {} s", PATIENCE.as_secs())
 }
 
 fn now() -> std::time::Instant {
