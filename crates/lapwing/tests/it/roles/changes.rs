@@ -24,10 +24,7 @@ fn records(partition: i32, seconds_ago: std::ops::Range<i64>) -> Vec<OnWire> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_expired_unread_are_a_gap_that_is_noted_and_said() {
-    let stage = Stage::new().await;
-    stage.topic.create(1, &[]).await;
-    let writer = stage.writer();
-    let writing = writer.started();
+    let (stage, writer, writing) = Stage::with_writer().await;
     stage.topic.put(&records(0, 0..5));
     stage.wait_for_rows(5).await;
     assert_eq!(stop(writing).code, 0);
@@ -45,10 +42,7 @@ async fn records_that_expired_unread_are_a_gap_that_is_noted_and_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_is_added_is_stored_too() {
-    let stage = Stage::new().await;
-    stage.topic.create(1, &[]).await;
-    let writer = stage.writer();
-    let writing = writer.started();
+    let (stage, _writer, writing) = Stage::with_writer().await;
     stage.topic.put(&records(0, 0..3));
     stage.wait_for_rows(3).await;
     stage.topic.grow(2).await;
@@ -59,10 +53,7 @@ async fn a_partition_that_is_added_is_stored_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_made_anew_stops_its_partitions_with_the_way_out() {
-    let stage = Stage::new().await;
-    stage.topic.create(1, &[]).await;
-    let writer = stage.writer();
-    let writing = writer.started();
+    let (stage, writer, writing) = Stage::with_writer().await;
     stage.topic.put(&records(0, 0..3));
     stage.wait_for_rows(3).await;
     stage.topic.delete().await;

@@ -23,10 +23,7 @@ fn put(stage: &Stage, n: usize, value: Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_is_shown_replayed_when_its_cause_is_gone_stored_once_and_purged() {
-    let stage = Stage::new().await;
-    stage.topic.create(1, &[]).await;
-    let writer = stage.writer();
-    let writing = writer.started();
+    let (stage, writer, writing) = Stage::with_writer().await;
     stage.database.execute("alter table checks add constraint no_t1 check (body_bytes is distinct from 13)").await;
     let mut record: Value = serde_json::from_slice(&result("t1", 5)).unwrap();
     record["body_bytes"] = 13.into();
@@ -71,10 +68,7 @@ async fn a_letter_is_shown_replayed_when_its_cause_is_gone_stored_once_and_purge
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_dead_letters_stops_the_partition_until_what_comes_is_results_again() {
-    let stage = Stage::new().await;
-    stage.topic.create(1, &[]).await;
-    let writer = stage.writer();
-    let writing = writer.started();
+    let (stage, writer, writing) = Stage::with_writer().await;
     let good = |n: usize| OnWire::value(result(&format!("t{n}"), 5));
     stage.topic.put(&(0..10).map(good).collect::<Vec<_>>());
     stage.wait_for_rows(10).await;

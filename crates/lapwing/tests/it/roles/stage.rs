@@ -24,6 +24,15 @@ impl Stage {
         Self { database, topic, group: unique("writer"), brokers }
     }
 
+    /// A topic of one partition, and a writer at work on it.
+    pub async fn with_writer() -> (Self, Role, Running) {
+        let stage = Self::new().await;
+        stage.topic.create(1, &[]).await;
+        let writer = stage.writer();
+        let writing = writer.started();
+        (stage, writer, writing)
+    }
+
     /// The section `kafka`.
     pub fn kafka(&self) -> String {
         self.kafka_with("partitions: 3")
