@@ -1,12 +1,13 @@
 //! Results to store: what a prober of many targets finds, most of it the same from check to check.
 
+use bus::record::{decode, encode};
 use bytes::Bytes;
 use model::{
-    Location, TargetId, UnixMs, Verdict,
-    batch::{Batch, Content, Entry, Envelope, Source},
-    record::{Record, RecordTls},
+    CheckResult, Location, Reason, TargetId, UnixMs, Verdict,
+    batch::{Batch, Entry, Envelope, Source},
+    result::{Finding, HttpVersion, Look, Phases, TlsSeen},
 };
-use std::ops::Range;
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 /// Each target is due once in it.
 const INTERVAL_MS: i64 = 60_000;
@@ -17,7 +18,7 @@ const JITTER: u64 = 4000;
 #[derive(Debug)]
 pub struct Rows {
     targets: u64,
-    /// When the first one is due: the beginning of an hour.
+    /// When the first one is due.
     begin: UnixMs,
     ids: Vec<TargetId>,
     location: Location,
@@ -32,109 +33,69 @@ impl Rows {
         Self { targets, begin, ids: (0..targets).map(id).collect(), location, source }
     }
 
-    /// The results with these numbers, as the writer gets them.
+    /// The results with these numbers, as the writer gets them: decoded, and without the bytes that only a dead letter needs.
     pub fn batch(&self, numbers: Range<u64>) -> Batch {
         let (from, next) = (numbers.start as i64, numbers.end as i64); // a few million
-        let entry = |n: u64| {
-            let content = Content::Result(Box::new(self.record(n, (n - numbers.start) as i32)));
+        let mut record = Vec::new();
+        let mut entry = |n: u64| {
+            record.clear();
+            encode(&self.result(n, n - numbers.start), &mut record);
+            let content = decode(&record, UnixMs(i64::MAX));
             Entry { offset: n as i64, value: Bytes::new(), envelope: Envelope::default(), content }
         };
-        Batch { source: self.source.clone(), from, next, entries: numbers.clone().map(entry).collect() }
+        Batch { source: self.source.clone(), from, next, entries: numbers.clone().map(&mut entry).collect() }
     }
 
     /// A target and its result as a record of the wire.
     pub fn json(&self, n: u64) -> (String, Vec<u8>) {
-        let r = self.record(n, (n % 1000) as i32);
-        let tls = r.tls.clone().unwrap_or_default();
-        let reason = r.reason.as_ref().map_or(String::new(), |reason| {
-            let (phase, message) = (r.phase.as_deref().unwrap_or_default(), r.message.as_deref().unwrap_or_default());
-            format!(r#""reason":"{reason}","phase":"{phase}","message":"{message}","#)
-        });
-        let number = |value: Option<i32>| value.unwrap_or_default();
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let time = |value: Option<UnixMs>| value.map(|at| at.to_string()).unwrap_or_default();
-        let record = format!(
-            concat!(
-                r#"{{"v":1,"target":"{}","name":"{}","group":"{}","url":"{}","location":"{}","due_at":"{}","started_at":"{}","#,
-                r#""interval_ms":{},"verdict":"{}",{}"attempts":1,"status":{},"http":"1.1","peer":"{}","dns_us":{},"#,
-                r#""connect_us":{},"tls_us":{},"wait_us":{},"transfer_us":{},"total_us":{},"body_bytes":{},"#,
-                r#""tls":{{"version":"1.3","issuer":"{}","subject":"{}","not_before":"{}","not_after":"{}"}},"#,
-                r#""rtt_us":8000,"retransmits":0,"lag_us":{}}}"#
-            ),
-            r.target,
-            text(&r.name),
-            text(&r.group),
-            text(&r.url),
-            r.location,
-            r.due_at,
-            time(r.started_at),
-            number(r.interval_ms),
-            r.verdict,
-            reason,
-            number(r.status),
-            text(&r.peer),
-            number(r.dns_us),
-            number(r.connect_us),
-            number(r.tls_us),
-            number(r.wait_us),
-            number(r.transfer_us),
-            number(r.total_us),
-            number(r.body_bytes),
-            text(&tls.issuer),
-            text(&tls.subject),
-            time(tls.not_before),
-            time(tls.not_after),
-            number(r.lag_us),
-        );
-        (r.target.to_string(), record.into_bytes())
+        let result = self.result(n, n % 1000);
+        let mut record = Vec::with_capacity(1024);
+        encode(&result, &mut record);
+        (result.target.to_string(), record)
     }
 
-    /// `place` is where it arrived in its batch; kept in `lag_us`, so that the rows can be put into that order again.
-    fn record(&self, n: u64, place: i32) -> Record {
+    /// `place` is where it arrived in its batch; kept as its lag, so that the rows can be put into that order again.
+    fn result(&self, n: u64, place: u64) -> CheckResult {
         // A permutation of each stretch: the odd factor makes it one.
         let n = n - n % JITTER + n.wrapping_mul(2_654_435_761) % JITTER;
         let (round, target) = (n / self.targets, n % self.targets);
         let due_at = self.begin.0 + round as i64 * INTERVAL_MS + (target * INTERVAL_MS as u64 / self.targets) as i64;
-        let us = |shift: u32, most: i32| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as i32 & (most - 1);
-        let (connect, tls, wait, transfer) =
-            (8000 + us(20, 2048), 14_000 + us(24, 4096), 80_000 + us(28, 65_536), 900 + us(32, 512));
+        let noise = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let us = |at_least: u64, shift: u32, more: u64| Some(Duration::from_micros(at_least + (noise >> shift) % more));
         let is_down = n % 100 == 7;
-        Record {
+        let mut look = Look::begun(UnixMs(due_at + 1), Duration::from_micros(place), 1);
+        look.phases = Phases {
+            dns: us(900, 36, 256),
+            connect: us(8000, 20, 2048),
+            tls: us(14_000, 24, 4096),
+            wait: us(80_000, 28, 65_536),
+            transfer: us(900, 32, 512),
+        };
+        look.total = Some(look.phases.sum());
+        look.status = Some(if is_down { 503 } else { 200 });
+        look.http = Some(HttpVersion::V1_1);
+        look.peer = Some(SocketAddr::from(([10, 0, (target >> 8) as u8, target as u8], 443)));
+        look.body_bytes = Some(10_240);
+        look.tls = Some(TlsSeen {
+            version: Some("1.3"),
+            issuer: "CN=R11,O=Let's Encrypt,C=US".into(),
+            subject: "CN=example.org".into(),
+            not_before: UnixMs(self.begin.0 - 86_400_000),
+            not_after: UnixMs(self.begin.0 + 86_400_000 * 60),
+        });
+        look.rtt = Some(Duration::from_millis(8));
+        look.retransmits = Some(0);
+        CheckResult {
             target: self.ids[target as usize].clone(),
-            name: Some(format!("Shop {target}")),
+            name: format!("Shop {target}").into(),
             group: Some("Shops".into()),
-            url: Some(format!("https://shop-{target}.example.org/cart")),
+            url: format!("https://shop-{target}.example.org/cart").into(),
             location: self.location.clone(),
             due_at: UnixMs(due_at),
-            started_at: Some(UnixMs(due_at + 1)),
-            interval_ms: Some(INTERVAL_MS as i32),
+            interval_ms: INTERVAL_MS as u32,
             verdict: if is_down { Verdict::Down } else { Verdict::Up },
-            reason: is_down.then(|| "status".into()),
-            phase: is_down.then(|| "expect".into()),
-            message: is_down.then(|| "status 503, expected 200-299".into()),
-            attempts: Some(1),
-            status: Some(if is_down { 503 } else { 200 }),
-            http: Some("1.1".into()),
-            peer: Some(format!("10.0.{}.{}:443", target >> 8 & 255, target & 255)),
-            final_url: None,
-            redirects: None,
-            dns_us: Some(900 + us(36, 256)),
-            connect_us: Some(connect),
-            tls_us: Some(tls),
-            wait_us: Some(wait),
-            transfer_us: Some(transfer),
-            total_us: Some(connect + tls + wait + transfer),
-            body_bytes: Some(10_240),
-            tls: Some(RecordTls {
-                version: Some("1.3".into()),
-                issuer: Some("CN=R11,O=Let's Encrypt,C=US".into()),
-                subject: Some("CN=example.org".into()),
-                not_before: Some(UnixMs(self.begin.0 - 86_400_000)),
-                not_after: Some(UnixMs(self.begin.0 + 86_400_000 * 60)),
-            }),
-            rtt_us: Some(8_000),
-            retransmits: Some(0),
-            lag_us: Some(place),
+            finding: is_down.then(|| Finding::new(Reason::Status, "status 503, expected 200-299")),
+            look: Some(look),
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn all(rounds: usize, sustained: u64) -> anyhow::Result<()> {
     })
 }
 
-/// An hour ago, so that everything falls into partitions that are there.
+/// The beginning of today: everything falls into one partition that is there.
 fn begin() -> UnixMs {
     let now = UnixMs::from_system(SystemTime::now()).0;
     UnixMs(now - now % 86_400_000)
