@@ -7,6 +7,7 @@
 mod fail;
 mod net;
 mod pki;
+mod process;
 mod program;
 mod proxy;
 mod running;

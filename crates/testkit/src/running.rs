@@ -1,8 +1,8 @@
 //! A program at work: its outputs as they come, signals to it, its end.
 
 use crate::fail::fail;
+use crate::process::send;
 use crate::program::Output;
-use rustix::process::{Pid, kill_process};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -93,12 +93,12 @@ impl Running {
         text(&self.seen.lock().stderr)
     }
 
-    /// Sends a signal; to a program that has ended already, none.
+    /// Sends a signal; to a program that has ended already, none. After SIGSTOP it stands when this returns.
     pub fn signal(&mut self, signal: Signal) {
         // Looking first keeps the signal from whoever may have the number by now.
         if self.lives() {
             // It may end in between, and then its number is still reserved for it.
-            let _ = kill_process(Pid::from_child(&self.child), signal);
+            send(self.child.id(), signal);
         }
     }
 

@@ -6,7 +6,8 @@
 
 use super::folder::User;
 use super::trouble::ServiceError;
-use rustix::process::{Pid, Signal, kill_process};
+use crate::process::send;
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -98,7 +99,7 @@ impl Daemon {
         // Looking first keeps the signal from whoever may have the number by now.
         if self.lives() {
             // It may end in between, and then its number is still reserved for it.
-            let _ = kill_process(Pid::from_child(&self.child), signal);
+            send(self.child.id(), signal);
         }
     }
 

@@ -9,7 +9,8 @@ use super::trouble::ServiceError;
 use crate::Identity;
 use crate::fail::fail;
 use crate::net::free_port;
-use rustix::process::{Pid, Signal, kill_process};
+use crate::process::{children, ended, send};
+use rustix::process::Signal;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -310,30 +311,4 @@ fn programs() -> Result<PathBuf, ServiceError> {
             super::POSTGRES_VARIABLE
         ),
     })
-}
-
-/// The processes whose parent is this one, from `/proc`.
-fn children(parent: u32) -> Vec<u32> {
-    let processes = Path::new("/proc").read_dir().into_iter().flatten().flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|&id| stat(id).is_some_and(|(_, its_parent)| its_parent == parent)).collect()
-}
-
-/// One that nobody has waited for yet holds nothing any more.
-fn ended(id: u32) -> bool {
-    stat(id).is_none_or(|(state, _)| state == 'Z')
-}
-
-/// State and parent. The name before them is in brackets and may hold anything.
-fn stat(id: u32) -> Option<(char, u32)> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
-}
-
-fn send(id: u32, signal: Signal) {
-    if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-        // An error says that it is gone.
-        let _ = kill_process(id, signal);
-    }
 }

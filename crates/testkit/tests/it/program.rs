@@ -96,7 +96,7 @@ fn signals_arrive() {
     running.signal(Signal::STOP);
     let state = format!("/proc/{}/stat", running.pid());
     let stopped = || std::fs::read_to_string(&state).unwrap().contains(") T ");
-    until("it stops", LIMIT, stopped);
+    assert!(stopped());
     running.signal(Signal::CONT);
     until("it goes on", LIMIT, || !stopped());
     running.signal(Signal::TERM);
