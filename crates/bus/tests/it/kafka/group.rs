@@ -1,6 +1,6 @@
 //! Several members: they share the partitions, and one takes over from another that is gone.
 
-use super::stage::{AT_ONCE, LIMIT, OnWire, join, next, put, setting, setting_at};
+use super::stage::{AT_ONCE, LIMIT, OnWire, join, next, next_batch, put, setting, setting_at, started};
 use bus::{Log, log::Read};
 use model::kafka::KafkaSetting;
 use std::{
@@ -9,7 +9,9 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use testkit::unique;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Follows what is opened and closed, until it is these partitions that are ours.
 async fn until_ours(log: &mut Log, ours: &mut BTreeSet<i32>, is_it: impl Fn(&BTreeSet<i32>) -> bool) {
@@ -79,6 +81,37 @@ async fn the_partitions_of_a_member_that_was_killed_are_taken_over_within_a_minu
     let begun = Instant::now();
     timeout(LIMIT, until_ours(&mut log, &mut ours, |ours| ours.len() == 4)).await.expect("taken over within a minute");
     assert!(begun.elapsed() > Duration::from_secs(2), "it left in order");
+    log.close().await;
+}
+
+/// Two members with one `group.instance.id`: Kafka fences the first off (KIP-345), which librdkafka calls fatal. Its consumer never
+/// reads again, and says so only once.
+#[tokio::test]
+async fn a_consumer_that_has_failed_for_good_is_followed_by_a_new_one() {
+    let mut setting = setting();
+    setting.properties.push(("group.instance.id".to_owned(), unique("instance")));
+    let mut log = join(&setting, AT_ONCE).await;
+    put(&setting, &[OnWire::value("{}")]);
+    let batch = next_batch(&mut log).await;
+    let rival = join(&setting, AT_ONCE).await;
+    let stop = CancellationToken::new();
+    let (mut has_failed, mut is_closed) = (false, false);
+    while !has_failed || !is_closed {
+        match timeout(LIMIT, log.read(&stop)).await.expect("the end of the consumer") {
+            Err(error) => {
+                assert!(error.to_string().contains(&setting.topic), "{error}");
+                has_failed = true;
+            }
+            Ok(Some(Read::Closed(source))) => is_closed = source == batch.source,
+            Ok(Some(Read::Opened(source))) => drop(log.start(&source, Some(1)).await),
+            Ok(read) => assert!(matches!(read, Some(Read::Batch(_))), "{read:?}"),
+        }
+    }
+    rival.close().await;
+    put(&setting, &[OnWire::value("{}")]);
+    let (source, started) = timeout(LIMIT, started(&mut log, Some(batch.next))).await.expect("a new consumer");
+    assert_eq!((source, started.next), (batch.source, 1));
+    assert_eq!(next_batch(&mut log).await.from, 1);
     log.close().await;
 }
 
