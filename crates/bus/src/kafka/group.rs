@@ -23,7 +23,8 @@ use std::{
 /// The consumer of librdkafka, and what was read with it.
 pub(super) struct Group {
     pub parts: BTreeMap<i32, Part<Rebalances>>,
-    pub ours: BTreeSet<i32>,
+    /// And under which identity of the topic each was offered.
+    pub ours: BTreeMap<i32, Arc<str>>,
     /// Partitions that failed, and when each is offered again.
     pub reopen: BTreeMap<i32, Instant>,
     pub stored: BTreeMap<i32, i64>,
@@ -42,7 +43,7 @@ impl Group {
             .map_err(|e| Error::systemic(format!("join group {}", setting.group), e.to_string()))?;
         Ok(Self {
             parts: BTreeMap::new(),
-            ours: BTreeSet::new(),
+            ours: BTreeMap::new(),
             reopen: BTreeMap::new(),
             stored: BTreeMap::new(),
             committed_at: Instant::now(),

@@ -170,9 +170,8 @@ impl Member {
         match moved {
             Moved::Ours(partitions) => {
                 tracing::info!(?partitions, "partitions have become ours");
-                group.ours.extend(&partitions);
                 for partition in partitions {
-                    self.tell(Event::Ours(self.watched.source(partition)));
+                    self.offer(partition);
                 }
             }
             Moved::Lost(partitions) => {
@@ -201,7 +200,7 @@ impl Member {
     fn is_fatal(&mut self, why: &str) {
         tracing::error!(why, "the consumer of Kafka has failed for good; a new one takes its place");
         let Some(group) = self.group.take() else { return };
-        for partition in &group.ours {
+        for partition in group.ours.keys() {
             self.tell(Event::Lost(*partition));
         }
         // It may never end, and nobody needs that it does.
@@ -227,12 +226,12 @@ impl Member {
         }
     }
 
-    /// A topic of the same name that was made anew is another log: what is read of the old one ends.
+    /// A topic of the same name that was made anew is another log: what was offered of the old one, read or not, ends.
     fn note_a_new_topic(&mut self) {
         let Some(group) = &self.group else { return };
         let id = self.watched.id();
         let old: Vec<i32> =
-            group.parts.iter().filter(|(_, part)| part.source().log != id).map(|(partition, _)| *partition).collect();
+            group.ours.iter().filter(|(_, offered)| **offered != id).map(|(partition, _)| *partition).collect();
         for partition in old {
             self.fail_part(partition, "the topic was made anew");
         }
@@ -241,7 +240,7 @@ impl Member {
     /// Ends the reading of a partition. It stays ours, and is offered again.
     fn fail_part(&mut self, partition: i32, why: &str) {
         let Some(group) = &mut self.group else { return };
-        if !group.ours.contains(&partition) || group.reopen.contains_key(&partition) {
+        if !group.ours.contains_key(&partition) || group.reopen.contains_key(&partition) {
             return;
         }
         tracing::warn!(topic = self.setting.topic, partition, why, "reading a partition has failed; it begins again");
@@ -251,14 +250,21 @@ impl Member {
     }
 
     fn reopen(&mut self) {
-        let Some(group) = &mut self.group else { return };
+        let Some(group) = &self.group else { return };
         let now = Instant::now();
         let due: Vec<i32> =
             group.reopen.iter().filter(|(_, at)| **at <= now).map(|(partition, _)| *partition).collect();
         for partition in due {
-            group.reopen.remove(&partition);
-            let _ = self.events.send(Event::Ours(self.watched.source(partition))); // nobody listens at the end
+            self.offer(partition);
         }
+    }
+
+    fn offer(&mut self, partition: i32) {
+        let Some(group) = &mut self.group else { return };
+        let source = self.watched.source(partition);
+        group.reopen.remove(&partition);
+        group.ours.insert(partition, Arc::clone(&source.log));
+        self.tell(Event::Ours(source));
     }
 
     /// Makes batches of what has come, while somebody takes them.
@@ -313,7 +319,7 @@ impl Member {
                     }
                 }
                 Ok(Order::Stored { partition, next }) => {
-                    if let Some(group) = self.group.as_mut().filter(|group| group.ours.contains(&partition)) {
+                    if let Some(group) = self.group.as_mut().filter(|group| group.ours.contains_key(&partition)) {
                         group.stored.insert(partition, next);
                     }
                 }
@@ -334,7 +340,7 @@ impl Member {
     fn start(&mut self, source: Source, turn: u64, next: i64) {
         let Some(group) = &mut self.group else { return };
         let partition = source.partition;
-        if !group.ours.contains(&partition) || group.reopen.contains_key(&partition) {
+        if !group.ours.contains_key(&partition) || group.reopen.contains_key(&partition) {
             return; // it was lost meanwhile, and that is told
         }
         let wake = self.wake.clone();

@@ -2,10 +2,10 @@
 
 use super::stage::{AT_ONCE, LIMIT, OnWire, admin, join, next, next_batch, opened, patience, put, setting, started};
 use bus::{
-    Class,
+    Class, Log,
     log::{Gap, Read},
 };
-use model::kafka::KafkaSetting;
+use model::{batch::Source, kafka::KafkaSetting};
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{NewPartitions, NewTopic, TopicReplication},
@@ -86,6 +86,43 @@ async fn a_store_that_is_ahead_of_the_topic_is_an_error_that_says_so() {
     log.close().await;
 }
 
+async fn make_anew(setting: &KafkaSetting) {
+    admin(setting).delete_topics(&[&setting.topic], &patience()).await.unwrap()[0].as_ref().unwrap();
+    let anew = NewTopic::new(&setting.topic, 1, TopicReplication::Fixed(1));
+    eventually("the topic is made anew", LIMIT, async || {
+        admin(setting).create_topics([&anew], &patience()).await.unwrap()[0].is_ok()
+    })
+    .await;
+}
+
+/// What is opened of another topic than that.
+async fn opened_anew(log: &mut Log, before: &Source) -> Source {
+    loop {
+        if let Read::Opened(source) = next(log).await
+            && source.log != before.log
+        {
+            return source;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_anew_while_it_is_not_read_is_offered_again() {
+    let setting = setting();
+    let mut log = join(&setting, AT_ONCE).await;
+    put(&setting, &records(3));
+    let (before, _) = started(&mut log, None).await;
+    assert_eq!(next_batch(&mut log).await.next, 3);
+    log.hold(&before);
+    make_anew(&setting).await;
+    put(&setting, &records(2));
+    assert_eq!(log.start(&before, Some(3)).await.unwrap(), None);
+    let after = opened_anew(&mut log, &before).await;
+    assert_eq!(log.start(&after, None).await.unwrap().unwrap().next, 0);
+    assert_eq!(next_batch(&mut log).await.next, 2);
+    log.close().await;
+}
+
 #[tokio::test]
 async fn a_topic_that_was_made_anew_is_another_source() {
     let setting = setting();
@@ -93,20 +130,9 @@ async fn a_topic_that_was_made_anew_is_another_source() {
     put(&setting, &records(3));
     let (before, _) = started(&mut log, None).await;
     assert_eq!(next_batch(&mut log).await.next, 3);
-    admin(&setting).delete_topics(&[&setting.topic], &patience()).await.unwrap()[0].as_ref().unwrap();
-    let anew = NewTopic::new(&setting.topic, 1, TopicReplication::Fixed(1));
-    eventually("the topic is made anew", LIMIT, async || {
-        admin(&setting).create_topics([&anew], &patience()).await.unwrap()[0].is_ok()
-    })
-    .await;
+    make_anew(&setting).await;
     put(&setting, &records(5));
-    let after = loop {
-        if let Read::Opened(source) = next(&mut log).await
-            && source.log != before.log
-        {
-            break source;
-        }
-    };
+    let after = opened_anew(&mut log, &before).await;
     assert_eq!((&after.name, after.partition), (&before.name, 0));
     assert_eq!(log.start(&before, Some(3)).await.unwrap(), None, "what was is no more");
     assert_eq!(log.start(&after, None).await.unwrap().unwrap().next, 0);
