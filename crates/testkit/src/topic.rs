@@ -1,13 +1,15 @@
 //! A topic of Kafka as a test sees it: records are put into it by hand, and everything that is in it is read.
 
+use crate::fail::fail;
 use crate::services::unique;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than anything of a healthy broker takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,7 +48,7 @@ impl OnWire {
         let text = header.and_then(|(_, value)| String::from_utf8(value.clone()?).ok());
         let split = text.as_deref().and_then(|text| text.split_once('/'));
         let Some((queue, n)) = split.and_then(|(queue, n)| Some((queue.to_owned(), n.parse().ok()?))) else {
-            crate::fail::fail(&format!("a record without a lapwing-seq: {:?}", self.headers))
+            fail(&format!("a record without a lapwing-seq: {:?}", self.headers))
         };
         (queue, n)
     }
@@ -116,8 +118,7 @@ impl Topic {
             self.client().set("group.id", unique("reader")).create().expect("a consumer can be made");
         let mut records = Vec::new();
         for partition in 0..self.partitions().unwrap_or(0) {
-            let bounds = consumer.fetch_watermarks(&self.name, partition, LIMIT);
-            let (first, end) = bounds.expect("the partition has bounds");
+            let (first, end) = self.bounds(&consumer, partition);
             let mut list = TopicPartitionList::new();
             list.add_partition_offset(&self.name, partition, Offset::Offset(first)).expect("an offset");
             consumer.assign(&list).expect("it can be assigned");
@@ -138,6 +139,21 @@ impl Topic {
             }
         }
         records
+    }
+
+    /// Its first offset, and the one behind its last.
+    fn bounds(&self, consumer: &BaseConsumer, partition: i32) -> (i64, i64) {
+        let started = Instant::now();
+        loop {
+            match consumer.fetch_watermarks(&self.name, partition, LIMIT) {
+                Ok(bounds) => return bounds,
+                // Its leader has changed, and the metadata come behind.
+                Err(KafkaError::MetadataFetch(Code::NotLeaderForPartition)) if started.elapsed() < LIMIT => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(error) => fail(&format!("{}/{partition} has no bounds: {error}", self.name)),
+            }
+        }
     }
 
     /// `None`: it is not there.

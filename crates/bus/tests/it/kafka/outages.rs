@@ -2,11 +2,12 @@
 
 use super::{
     relay::in_order,
-    stage::{AT_ONCE, LIMIT, OnWire, join, next_batch, put, relayed, relayed_with, results, setting_at},
+    stage::{AT_ONCE, LIMIT, OnWire, admin, all, join, next_batch, put, relayed, relayed_with, results, setting_at},
 };
 use model::kafka::KafkaSetting;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use testkit::{Kafka, eventually};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn all_results_arrive_in_order_though_the_broker_is_restarted_and_killed() {
@@ -33,6 +34,63 @@ async fn all_results_arrive_in_order_though_the_broker_is_restarted_and_killed()
     eventually("the trouble is over", LIMIT, async || relayed.reach.trouble().is_none()).await;
     relayed.drain().await;
     in_order(&setting, appended, 10);
+}
+
+/// Leaders of partitions and the group's coordinator move with each that dies; the controller stays.
+#[tokio::test]
+async fn a_cluster_that_loses_one_broker_after_the_other_loses_no_result() {
+    let small = || Kafka::options().heap_mib(256);
+    let first = small()
+        .property("offsets.topic.replication.factor", "3")
+        .property("default.replication.factor", "3")
+        .property("min.insync.replicas", "2")
+        .start()
+        .await;
+    let join_first = |node| small().joins(node, &first).property("min.insync.replicas", "2").start();
+    let (mut second, mut third) = tokio::join!(join_first(2), join_first(3));
+    let brokers = [&first, &second, &third].map(Kafka::brokers).join(",");
+    let setting = KafkaSetting { partitions: 6, ..setting_at(&brokers) };
+    let mut relayed = relayed(&setting).await;
+    let mut log = join(&setting, AT_ONCE).await;
+    assert_eq!(copies(&setting), [3; 6]);
+    let mut appended = 0;
+    for broker in [&mut second, &mut third] {
+        for n in 0..60 {
+            relayed.tail.append(&results(appended..appended + 50, 10)).await.unwrap();
+            appended += 50;
+            match n {
+                20 => broker.kill9(),
+                40 => broker.restart().await,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        relayed.all_arrived().await;
+        broker.kill9();
+        relayed.tail.append(&results(appended..appended + 50, 10)).await.unwrap();
+        appended += 50;
+        relayed.all_arrived().await; // two of three are enough
+        broker.restart().await;
+    }
+    relayed.drain().await;
+    in_order(&setting, appended, 10);
+    let mut unread: BTreeSet<_> = all(&setting).iter().map(|record| (record.partition, record.offset)).collect();
+    let reading = async {
+        while !unread.is_empty() {
+            let batch = next_batch(&mut log).await;
+            for entry in &batch.entries {
+                unread.remove(&(batch.source.partition, entry.offset));
+            }
+        }
+    };
+    let in_time = timeout(LIMIT, reading).await;
+    assert!(in_time.is_ok(), "unread: {unread:?}");
+    log.close().await;
+}
+
+/// How many copies of each partition of the topic there are.
+fn copies(setting: &KafkaSetting) -> Vec<usize> {
+    let metadata = admin(setting).inner().fetch_metadata(Some(&setting.topic), LIMIT).unwrap();
+    metadata.topics()[0].partitions().iter().map(|partition| partition.replicas().len()).collect()
 }
 
 #[tokio::test]

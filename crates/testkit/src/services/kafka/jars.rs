@@ -72,14 +72,16 @@ impl Jars {
     }
 
     /// Makes `data` the empty log of a new broker, as `StorageTool format` does, whose work for the version was kept: a folder's
-    /// two identities are all that differs.
-    pub(crate) fn format(&self, data: &Path) -> Result<(), ServiceError> {
+    /// identities are all that differs.
+    pub(crate) fn format(&self, data: &Path, node: u32, cluster: &str) -> Result<(), ServiceError> {
         let copy = || -> io::Result<()> {
             std::fs::create_dir_all(data)?;
             std::fs::copy(self.template().join("bootstrap.checkpoint"), data.join("bootstrap.checkpoint"))?;
             let theirs = std::fs::read_to_string(self.template().join("meta.properties"))?;
             let ours = theirs.lines().map(|line| match line.split_once('=') {
-                Some((key @ ("cluster.id" | "directory.id"), _)) => format!("{key}={}\n", uuid()),
+                Some((key @ "directory.id", _)) => format!("{key}={}\n", uuid()),
+                Some((key @ "cluster.id", _)) => format!("{key}={cluster}\n"),
+                Some((key @ "node.id", _)) => format!("{key}={node}\n"),
                 _ => format!("{line}\n"),
             });
             std::fs::write(data.join("meta.properties"), ours.collect::<String>())
@@ -88,10 +90,10 @@ impl Jars {
     }
 
     /// The same by Kafka's own tool, which can also put a user's SCRAM credentials into it.
-    pub(crate) fn format_with(&self, configuration: &Path, more: &[String]) -> Result<(), ServiceError> {
+    pub(crate) fn format_with(&self, configuration: &Path, cluster: &str, more: &[String]) -> Result<(), ServiceError> {
         let mut command = Command::new(&self.java);
         command.args(self.arguments(256, false)).args(["kafka.tools.StorageTool", "format"]);
-        command.args(["-t", &uuid(), "-c"]).arg(configuration).args(more);
+        command.args(["-t", cluster, "-c"]).arg(configuration).args(more);
         run("format the folder of a Kafka broker", command)
     }
 
@@ -120,7 +122,7 @@ impl Jars {
         let ports = [crate::free_port(), crate::free_port()];
         let text = Properties::new(&scratch.path().join("data"), ports).to_string();
         std::fs::write(&configuration, text).map_err(ServiceError::io("write a configuration for Kafka"))?;
-        self.format_with(&configuration, &[])?;
+        self.format_with(&configuration, &uuid(), &[])?;
         let keep = || -> io::Result<()> {
             std::fs::create_dir_all(self.template())?;
             for file in ["bootstrap.checkpoint", "meta.properties"] {
@@ -252,7 +254,7 @@ fn option(name: &str, value: &Path) -> OsString {
 }
 
 /// 16 random bytes as Kafka writes them. It refuses one that begins with a dash; its tools read that as an option.
-fn uuid() -> String {
+pub(crate) fn uuid() -> String {
     use std::hash::{BuildHasher, RandomState};
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random = || RandomState::new().hash_one(crate::unique("uuid"));

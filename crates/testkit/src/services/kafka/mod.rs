@@ -1,4 +1,5 @@
-//! An Apache Kafka of a test's own: one node, its own controller (KRaft), plain `java` on the broker's Maven artifacts.
+//! An Apache Kafka of a test's own: one node, its own controller (KRaft), plain `java` on the broker's Maven artifacts; further
+//! brokers can join it.
 //!
 //! It listens without any security for [`Kafka::brokers`], and, when the options say so, with TLS and SASL on further ports.
 
@@ -11,7 +12,7 @@ use super::trouble::ServiceError;
 use crate::fail::fail;
 use crate::net::free_port;
 use crate::{Authority, Identity};
-use jars::Jars;
+use jars::{Jars, uuid};
 use properties::Properties;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub struct KafkaOptions<'a> {
     user: Option<(String, String)>,
     lasting: Option<&'a Lasting>,
     port: Option<u16>,
+    joins: Option<(u32, &'a Kafka)>,
 }
 
 impl<'a> KafkaOptions<'a> {
@@ -69,6 +71,11 @@ impl<'a> KafkaOptions<'a> {
         Self { port: Some(port), ..self }
     }
 
+    /// A further broker of that one's cluster, whose controller that one remains. `node`: from 2, each once.
+    pub fn joins(self, node: u32, first: &'a Kafka) -> Self {
+        Self { joins: Some((node, first)), ..self }
+    }
+
     /// Fails the test when the broker does not come to serve.
     pub async fn start(self) -> Kafka {
         self.try_start().await.unwrap_or_else(|error| fail(&error.to_string()))
@@ -89,7 +96,8 @@ impl<'a> KafkaOptions<'a> {
         let heap_mib = self.heap_mib.unwrap_or(512);
         let long_lived = self.lasting.is_some();
         let ports = Ports::default();
-        let mut broker = Kafka { jars, home, heap_mib, long_lived, ports, daemon: None, _folder: folder };
+        let cluster = self.joins.map_or_else(uuid, |(_, first)| first.cluster.clone());
+        let mut broker = Kafka { jars, home, cluster, heap_mib, long_lived, ports, daemon: None, _folder: folder };
         broker.first_start(&self).await?;
         Ok(broker)
     }
@@ -102,6 +110,9 @@ impl<'a> KafkaOptions<'a> {
 
     fn configuration(&self, home: &Path, ports: &Ports) -> Properties {
         let mut all = Properties::new(&home.join("data"), [ports.clients, ports.controller]);
+        if let Some((node, first)) = self.joins {
+            all.join(node, first.ports.controller);
+        }
         if let Some(identity) = self.tls {
             all.listen("SSL", ports.tls);
             all.set("ssl.keystore.type", "PEM");
@@ -147,6 +158,8 @@ pub struct Kafka {
     jars: Jars,
     /// Holds `data`, `server.properties` and the log.
     home: PathBuf,
+    /// The cluster's id, which a new folder is formatted with.
+    cluster: String,
     heap_mib: u32,
     long_lived: bool,
     ports: Ports,
@@ -247,8 +260,11 @@ impl Kafka {
             std::fs::write(&configuration, text).map_err(ServiceError::io(format!("write {configuration:?}")))?;
             if !data.join("meta.properties").exists() {
                 match options.credentials() {
-                    none if none.is_empty() => self.jars.format(&data)?,
-                    credentials => self.jars.format_with(&configuration, &credentials)?,
+                    none if none.is_empty() => {
+                        let node = options.joins.map_or(1, |(node, _)| node);
+                        self.jars.format(&data, node, &self.cluster)?;
+                    }
+                    credentials => self.jars.format_with(&configuration, &self.cluster, &credentials)?,
                 }
             }
             match self.serve().await {

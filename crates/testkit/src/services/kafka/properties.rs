@@ -46,6 +46,14 @@ impl Properties {
         Self { lines, listeners: vec![("PLAINTEXT", clients), ("CONTROLLER", controller)] }
     }
 
+    /// A further broker of the cluster whose controller is there, and none itself.
+    pub(crate) fn join(&mut self, node: u32, controller: u16) {
+        self.listeners.retain(|(protocol, _)| *protocol != "CONTROLLER");
+        self.set("process.roles", "broker");
+        self.set("node.id", node.to_string());
+        self.set("controller.quorum.voters", format!("1@127.0.0.1:{controller}"));
+    }
+
     /// Also listens here, for a protocol that the map above names.
     pub(crate) fn listen(&mut self, protocol: &'static str, port: u16) {
         self.listeners.push((protocol, port));
@@ -86,6 +94,18 @@ mod tests {
         assert!(text.contains("\nadvertised.listeners=PLAINTEXT://127.0.0.1:1,SSL://127.0.0.1:3\n"), "{text}");
         assert!(
             text.starts_with("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2,SSL://127.0.0.1:3\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_further_broker_listens_for_clients_alone() {
+        let mut properties = Properties::new(Path::new("/data"), [1, 2]);
+        properties.join(3, 4);
+        let text = properties.to_string();
+        assert!(text.starts_with("listeners=PLAINTEXT://127.0.0.1:1\nadvertised.listeners=PLAINTEXT://127.0.0.1:1\n"));
+        assert!(
+            text.ends_with("\nprocess.roles=broker\nnode.id=3\ncontroller.quorum.voters=1@127.0.0.1:4\n"),
             "{text}"
         );
     }
