@@ -40,8 +40,8 @@ enum Command {
     },
     /// The store's write path on PostgreSQL, beside COPY and beside prepared upserts
     Store {
-        /// How often each is measured; the median counts
-        #[arg(long, default_value_t = 3)]
+        /// How often each is measured; the median of the rounds' ratios counts
+        #[arg(long, default_value_t = 9)]
         rounds: usize,
         /// Million rows to go on for; 0: don't
         #[arg(long, default_value_t = 14)]

@@ -1,6 +1,6 @@
 //! What a log hands to the writer, and the writer to the store: the border between `bus` and `store`.
 
-use crate::record::Record;
+use crate::mark::Marked;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ impl Envelope {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    Result(Box<Record>),
+    Result(Box<Marked>),
     /// Not a result of ours to judge: skipped and counted.
     UnknownKind,
     /// Becomes a dead letter.

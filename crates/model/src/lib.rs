@@ -11,6 +11,7 @@ pub mod guard;
 pub mod id;
 pub mod judge;
 pub mod kafka;
+pub mod mark;
 pub mod pattern;
 pub mod record;
 pub mod result;

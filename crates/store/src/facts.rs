@@ -1,9 +1,7 @@
 //! What rarely changes from check to check of a target: kept once for all of them, under the digest of all of it.
 
-use model::record::{Record, RecordTls};
+use model::record::Record;
 use sha2::{Digest as _, Sha256};
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 /// The first half of a SHA-256: nobody makes two facts with the same one by accident, and what is told apart by it is not secret.
 pub(crate) type Digest = [u8; 16];
@@ -47,32 +45,4 @@ pub(crate) fn digest(record: &Record, more: &[Option<i32>]) -> Digest {
     let mut digest = Digest::default();
     digest.copy_from_slice(&hash.finalize()[..16]);
     digest
-}
-
-/// Facts as a memory of this process knows them: cheaper than the digest, and made with a key that nobody outside can know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Mark(u128);
-
-#[derive(Debug)]
-pub(crate) struct Marker(SipHasher13);
-
-impl Default for Marker {
-    fn default() -> Self {
-        let random = || RandomState::new().build_hasher().finish();
-        Self(SipHasher13::new_with_keys(random(), random()))
-    }
-}
-
-impl Marker {
-    pub fn mark(&self, record: &Record) -> Mark {
-        let mut hash = self.0;
-        let r = record;
-        (r.verdict, &r.reason, &r.phase, &r.http, &r.peer, &r.final_url).hash(&mut hash);
-        (r.interval_ms, r.attempts, r.status, r.redirects, r.retransmits).hash(&mut hash);
-        let tls = |RecordTls { version, issuer, subject, not_before, not_after }: &RecordTls| {
-            (version, issuer, subject, not_before, not_after).hash(&mut hash);
-        };
-        r.tls.as_ref().map(tls);
-        Mark(hash.finish128().into())
-    }
 }

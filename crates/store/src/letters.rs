@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::{
     UnixMs,
     batch::{Content, DeadReason, Entry, Envelope},
-    record::Record,
+    mark::Marked,
 };
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ impl StillDead {
 }
 
 /// The result that a letter holds, if it is one that is kept.
-pub(crate) fn revived<'c>(letter: &Letter, content: &'c Content, keep: &Keep) -> Result<&'c Record, StillDead> {
+pub(crate) fn revived<'c>(letter: &Letter, content: &'c Content, keep: &Keep) -> Result<&'c Marked, StillDead> {
     let still = |why: &str| Err(StillDead { reason: letter.reason.clone(), why: why.to_owned() });
     match content {
         Content::Result(record) if record.due_at < keep.since() => {

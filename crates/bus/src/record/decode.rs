@@ -43,7 +43,7 @@ fn read(value: &[u8], now: UnixMs) -> Result<Content, (DeadReason, String)> {
         return Ok(Content::UnknownKind);
     }
     let record = Draft::read(fields, now).and_then(Draft::complete);
-    record.map(|record| Content::Result(Box::new(record))).map_err(|why| refused(format!("not a result: {why}")))
+    record.map(|record| Content::Result(Box::new(record.into()))).map_err(|why| refused(format!("not a result: {why}")))
 }
 
 /// A schema registry's five bytes: a zero, which no JSON begins with, and the number of a schema.

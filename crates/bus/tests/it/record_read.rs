@@ -43,7 +43,7 @@ fn check(want: &str, value: impl AsRef<[u8]>) {
 #[track_caller]
 fn record(value: &str) -> Record {
     match decode(value.as_bytes(), NOW) {
-        Content::Result(record) => *record,
+        Content::Result(record) => (**record).clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -109,7 +109,7 @@ fn absurd_texts_are_cut_until_the_record_fits() {
 
 fn read_back(result: &CheckResult) -> Record {
     match decode(line(result).as_bytes(), result.due_at) {
-        Content::Result(record) => *record,
+        Content::Result(record) => (**record).clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     Class, Keep, Letter, Retried, Select, StoreError, dead,
     letters::{COLUMNS, StillDead, entry, next_retry, revived},
 };
-use model::{UnixMs, batch::Content, record::Record};
+use model::{UnixMs, batch::Content, mark::Marked};
 use tokio_postgres::{
     Row as SqlRow,
     types::{ToSql, Type},
@@ -95,7 +95,7 @@ impl PostgresStore {
 }
 
 /// The row and the letter's resolution, both or neither.
-async fn retry(session: &mut Session, letter: &Letter, record: &Record, keep: &Keep) -> Result<Retried, Fault> {
+async fn retry(session: &mut Session, letter: &Letter, record: &Marked, keep: &Keep) -> Result<Retried, Fault> {
     let entry = entry(letter);
     let ids = match session.names.learn(&session.client, &[record]).await {
         Ok(ids) => ids,

@@ -8,12 +8,13 @@ use super::{
     columns::{Ids, Time},
     error::Fault,
 };
-use crate::facts::{Mark, Marker, digest};
-use model::{Location, TargetId, UnixMs, record::Record};
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::{BuildHasher, RandomState},
+use crate::facts::digest;
+use model::{
+    UnixMs,
+    mark::{ByMark, Mark, Marked, Marks},
+    record::Record,
 };
+use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::{
     Client,
     types::{ToSql, Type},
@@ -26,33 +27,25 @@ const AS_OF_MS: i64 = 3_600_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Where in `known` a target stands: it is looked for once a record, which costs more than all else that is done with it.
-    targets: HashMap<TargetId, usize>,
+    /// Where in `known` a target stands: it is looked for once a record.
+    targets: ByMark<usize>,
     known: Vec<Target>,
-    locations: HashMap<Location, i32>,
-    facts: HashMap<Mark, i32>,
-    hasher: RandomState,
-    marker: Marker,
+    locations: ByMark<i32>,
+    facts: ByMark<i32>,
 }
 
 /// What is known of a row of `targets`.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     id: i32,
-    /// The texts are those of a result that was due then.
+    /// It is called as by a result that was due then.
     as_of: UnixMs,
     /// What the table says: `as_of`, or up to an hour less.
     saved_as_of: UnixMs,
     /// Whether `as_of` is known, and not only what the table says.
     sure: bool,
-    /// A hash of the texts.
-    texts: u64,
-}
-
-type Texts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
-
-fn texts(record: &Record) -> Texts<'_> {
-    (record.name.as_deref(), record.group.as_deref(), record.url.as_deref())
+    /// What it is called.
+    names: Mark,
 }
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -60,27 +53,20 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 impl Names {
     /// The numbers of each record. Looks up what is not known, gives out what there is not, and lets the latest result name its
     /// target.
-    pub async fn learn(&mut self, client: &Client, records: &[&Record]) -> Result<Vec<Ids>, Fault> {
+    pub async fn learn(&mut self, client: &Client, records: &[&Marked]) -> Result<Vec<Ids>, Fault> {
         if self.facts.len() >= MOST_FACTS {
             self.facts.clear();
         }
-        let marks: Vec<_> = records.iter().map(|record| self.marker.mark(record)).collect();
-        self.learn_locations(client, records).await?;
+        // Side by side, once: the records lie scattered, and waiting for each of them would cost more than the look-ups.
+        let marks: Vec<Marks> = records.iter().map(|record| *record.marks()).collect();
+        let locations = self.learn_locations(client, records, &marks).await?;
         let facts = self.learn_facts(client, records, &marks).await?;
-        let places = self.learn_targets(client, records).await?;
-        self.settle_doubts(client, records, &places).await?;
-        self.rename(client, records, &places).await?;
-        let mut ids = Vec::with_capacity(records.len());
-        let mut last: Option<(&Location, i32)> = None;
-        for ((record, place), facts) in records.iter().zip(&places).zip(facts) {
-            let location = match last.filter(|(location, _)| *location == &record.location) {
-                Some((_, id)) => id,
-                None => *self.locations.get(&record.location).ok_or_else(gone)?,
-            };
-            last = Some((&record.location, location));
-            ids.push(Ids { target: self.known[*place].id, location, facts });
-        }
-        Ok(ids)
+        let places = self.learn_targets(client, records, &marks).await?;
+        self.settle_doubts(client, records, &marks, &places).await?;
+        self.rename(client, records, &marks, &places).await?;
+        let targets = places.into_iter().map(|place| self.known[place].id);
+        let ids = targets.zip(locations).zip(facts);
+        Ok(ids.map(|((target, location), facts)| Ids { target, location, facts }).collect())
     }
 
     /// What is known of the targets' latest results may be outdated: another writer had them for a while.
@@ -88,39 +74,49 @@ impl Names {
         self.known.iter_mut().for_each(|target| target.sure = false);
     }
 
-    async fn learn_locations(&mut self, client: &Client, records: &[&Record]) -> Result<(), Fault> {
-        let mut changes: Vec<_> = records.iter().map(|record| &record.location).collect();
-        changes.dedup();
-        let unknown = changes.into_iter().filter(|location| !self.locations.contains_key(*location));
-        let mut unknown: Vec<_> = unknown.map(Location::as_str).collect::<BTreeSet<_>>().into_iter().collect();
+    /// The numbers of the records' locations.
+    async fn learn_locations(
+        &mut self,
+        client: &Client,
+        records: &[&Marked],
+        marks: &[Marks],
+    ) -> Result<Vec<i32>, Fault> {
+        let known = known(&self.locations, marks, |marks| marks.location);
+        let mut unknown: BTreeMap<&str, Mark> = BTreeMap::new();
+        for record in without(&known, records) {
+            unknown.insert(record.location.as_str(), record.marks().location);
+        }
         for give_out in [false, true] {
             if unknown.is_empty() {
                 break;
             }
-            let names: Parameter<'_> = (&unknown, Type::TEXT_ARRAY);
+            let names: Vec<_> = unknown.keys().copied().collect();
+            let names: Parameter<'_> = (&names, Type::TEXT_ARRAY);
             if give_out {
                 let insert = "insert into locations (location) select * from unnest($1) on conflict do nothing";
                 client.execute_typed(insert, std::slice::from_ref(&names)).await?;
             }
-            let found =
-                client.query_typed("select id, location from locations where location = any($1)", &[names]).await?;
-            for row in found {
-                let name: String = row.try_get(1)?;
-                unknown.retain(|unknown| *unknown != name);
-                if let Ok(location) = Location::new(&name) {
-                    self.locations.insert(location, row.try_get(0)?);
+            let query = "select id, location from locations where location = any($1)";
+            for row in client.query_typed(query, &[names]).await? {
+                if let Some(mark) = unknown.remove(row.try_get::<_, &str>(1)?) {
+                    self.locations.insert(mark, row.try_get(0)?);
                 }
             }
         }
-        Ok(())
+        all(&self.locations, marks, known, |marks| marks.location)
     }
 
     /// Where in `known` the records' targets stand.
-    async fn learn_targets(&mut self, client: &Client, records: &[&Record]) -> Result<Vec<usize>, Fault> {
-        let places: Vec<_> = records.iter().map(|record| self.targets.get(&record.target).copied()).collect();
+    async fn learn_targets(
+        &mut self,
+        client: &Client,
+        records: &[&Marked],
+        marks: &[Marks],
+    ) -> Result<Vec<usize>, Fault> {
+        let known = known(&self.targets, marks, |marks| marks.target);
         // In the order of their ids: two writers that insert the same ones never wait for each other in a circle.
-        let mut unknown: BTreeMap<&str, &Record> = BTreeMap::new();
-        for (record, _) in records.iter().zip(&places).filter(|(_, place)| place.is_none()) {
+        let mut unknown: BTreeMap<&str, &Marked> = BTreeMap::new();
+        for record in without(&known, records) {
             unknown.entry(record.target.as_str()).or_insert(record);
         }
         for give_out in [false, true] {
@@ -128,31 +124,28 @@ impl Names {
                 break;
             }
             if give_out {
-                insert_targets(client, unknown.values().copied()).await?;
+                insert_targets(client, unknown.values().map(|record| &***record)).await?;
             }
             let names: Vec<_> = unknown.keys().copied().collect();
             let query = r#"select id, as_of, name, "group", url, target from targets where target = any($1)"#;
             for row in client.query_typed(query, &[(&names, Type::TEXT_ARRAY)]).await? {
                 let Time(as_of) = row.try_get(1)?;
-                let texts: Texts<'_> = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-                let texts = self.hasher.hash_one(texts);
+                let names = Mark::of_names(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
                 let Some(record) = unknown.remove(row.try_get::<_, &str>(5)?) else { continue };
-                let target = Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, sure: false, texts };
-                self.targets.insert(record.target.clone(), self.known.len());
+                let target = Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, sure: false, names };
+                self.targets.insert(record.marks().target, self.known.len());
                 self.known.push(target);
             }
         }
-        let place =
-            |(record, place): (&&Record, Option<usize>)| place.or_else(|| self.targets.get(&record.target).copied());
-        records.iter().zip(places).map(place).collect::<Option<_>>().ok_or_else(gone)
+        all(&self.targets, marks, known, |marks| marks.target)
     }
 
     /// The numbers of the records' facts.
-    async fn learn_facts(&mut self, client: &Client, records: &[&Record], marks: &[Mark]) -> Result<Vec<i32>, Fault> {
-        let known: Vec<_> = marks.iter().map(|mark| self.facts.get(mark).copied()).collect();
-        let mut unknown: BTreeMap<_, (Mark, &Record)> = BTreeMap::new();
-        for ((record, mark), _) in records.iter().zip(marks).zip(&known).filter(|(_, known)| known.is_none()) {
-            unknown.insert(digest(record, &[record.retransmits]), (*mark, record));
+    async fn learn_facts(&mut self, client: &Client, records: &[&Marked], marks: &[Marks]) -> Result<Vec<i32>, Fault> {
+        let known = known(&self.facts, marks, |marks| marks.facts);
+        let mut unknown: BTreeMap<_, &Marked> = BTreeMap::new();
+        for record in without(&known, records) {
+            unknown.insert(digest(record, &[record.retransmits]), record);
         }
         for give_out in [false, true] {
             if unknown.is_empty() {
@@ -160,26 +153,31 @@ impl Names {
             }
             let digests: Vec<&[u8]> = unknown.keys().map(|digest| &digest[..]).collect();
             if give_out {
-                insert_facts(client, &digests, unknown.values().map(|(_, record)| *record)).await?;
+                insert_facts(client, &digests, unknown.values().map(|record| &***record)).await?;
             }
             let query = "select id, digest from facts where digest = any($1)";
             for row in client.query_typed(query, &[(&digests, Type::BYTEA_ARRAY)]).await? {
-                if let Some((mark, _)) = unknown.remove(row.try_get::<_, &[u8]>(1)?) {
-                    self.facts.insert(mark, row.try_get(0)?);
+                if let Some(record) = unknown.remove(row.try_get::<_, &[u8]>(1)?) {
+                    self.facts.insert(record.marks().facts, row.try_get(0)?);
                 }
             }
         }
-        let number = |(mark, known): (&Mark, Option<i32>)| known.or_else(|| self.facts.get(mark).copied());
-        marks.iter().zip(known).map(number).collect::<Option<_>>().ok_or_else(gone)
+        all(&self.facts, marks, known, |marks| marks.facts)
     }
 
     /// Before a target is renamed for the first time on this connection: finds out whether there is a later result than the
     /// table says. Only then, since it reads an hour or two of `checks`.
-    async fn settle_doubts(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
+    async fn settle_doubts(
+        &mut self,
+        client: &Client,
+        records: &[&Marked],
+        marks: &[Marks],
+        places: &[usize],
+    ) -> Result<(), Fault> {
         let mut doubts: BTreeMap<i64, HashMap<i32, usize>> = BTreeMap::new();
-        for (record, place) in records.iter().zip(places) {
+        for ((record, marks), place) in records.iter().zip(marks).zip(places) {
             let target = &self.known[*place];
-            if !target.sure && record.due_at > target.as_of && self.hasher.hash_one(texts(record)) != target.texts {
+            if !target.sure && marks.names != target.names && record.due_at > target.as_of {
                 let hour = target.as_of.0.div_euclid(AS_OF_MS);
                 doubts.entry(hour).or_default().insert(target.id, *place);
             }
@@ -205,18 +203,23 @@ impl Names {
         Ok(())
     }
 
-    /// Takes the records' texts for the targets', where a record is later than all before.
-    async fn rename(&mut self, client: &Client, records: &[&Record], places: &[usize]) -> Result<(), Fault> {
+    /// Takes the records' names for the targets', where a record is later than all before.
+    async fn rename(
+        &mut self,
+        client: &Client,
+        records: &[&Marked],
+        marks: &[Marks],
+        places: &[usize],
+    ) -> Result<(), Fault> {
         let mut latest: BTreeMap<i32, &Record> = BTreeMap::new();
-        for (record, place) in records.iter().zip(places) {
+        for ((record, marks), place) in records.iter().zip(marks).zip(places) {
             let target = &mut self.known[*place];
             if record.due_at <= target.as_of {
                 continue;
             }
-            let hash = self.hasher.hash_one(texts(record));
             target.as_of = record.due_at;
-            if hash != target.texts || target.as_of.0 - target.saved_as_of.0 > AS_OF_MS {
-                target.texts = hash;
+            if marks.names != target.names || target.as_of.0 - target.saved_as_of.0 > AS_OF_MS {
+                target.names = marks.names;
                 target.saved_as_of = record.due_at;
                 latest.insert(target.id, record);
             }
@@ -234,8 +237,26 @@ impl Names {
     }
 }
 
-fn gone() -> Fault {
-    Fault::Passing("names that were just stored are gone again".to_owned())
+/// What is known of each record.
+fn known<T: Copy>(memory: &ByMark<T>, marks: &[Marks], mark: fn(&Marks) -> Mark) -> Vec<Option<T>> {
+    marks.iter().map(|marks| memory.get(&mark(marks)).copied()).collect()
+}
+
+/// The records of which it is not.
+fn without<'r, T>(known: &[Option<T>], records: &[&'r Marked]) -> impl Iterator<Item = &'r Marked> {
+    records.iter().zip(known).filter(|(_, known)| known.is_none()).map(|(record, _)| *record)
+}
+
+/// What was known, and for the others what has been learnt since.
+fn all<T: Copy>(
+    memory: &ByMark<T>,
+    marks: &[Marks],
+    known: Vec<Option<T>>,
+    mark: fn(&Marks) -> Mark,
+) -> Result<Vec<T>, Fault> {
+    let of = |(marks, known): (&Marks, Option<T>)| known.or_else(|| memory.get(&mark(marks)).copied());
+    let gone = || Fault::Passing("names that were just stored are gone again".to_owned());
+    marks.iter().zip(known).map(of).collect::<Option<_>>().ok_or_else(gone)
 }
 
 async fn insert_targets(client: &Client, records: impl Iterator<Item = &Record>) -> Result<(), Fault> {

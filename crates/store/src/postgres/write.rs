@@ -11,7 +11,7 @@ use super::{
 use crate::{Class, Counts, Keep, Written, dead};
 use model::{
     batch::{Batch, Content, DeadLetter, DeadReason, Entry, Source},
-    record::Record,
+    mark::Marked,
 };
 use std::borrow::Cow;
 use tokio_postgres::{error::SqlState, types::Type};
@@ -40,7 +40,7 @@ pub(super) struct Writing<'a> {
 #[derive(Default)]
 struct Sorted<'a> {
     counts: Counts,
-    results: Vec<(&'a Record, &'a Entry)>,
+    results: Vec<(&'a Marked, &'a Entry)>,
     letters: Vec<(i64, Cow<'a, DeadLetter>)>,
 }
 

@@ -9,7 +9,7 @@ use crate::{
     letters::{COLUMNS, StillDead, entry, next_retry, revived},
 };
 use ::sqlite::Error;
-use model::{UnixMs, batch::Content, record::Record};
+use model::{UnixMs, batch::Content, mark::Marked};
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
     query::Query,
@@ -58,7 +58,7 @@ impl SqliteStore {
     }
 
     /// The row and the letter's resolution, both or neither.
-    async fn retry_result(&mut self, letter: &Letter, record: &Record, keep: &Keep) -> sqlx::Result<Retried> {
+    async fn retry_result(&mut self, letter: &Letter, record: &Marked, keep: &Keep) -> sqlx::Result<Retried> {
         // As with a batch: numbers count once they are committed.
         let mut names = std::mem::take(&mut self.names);
         self.connection.begin().await?;

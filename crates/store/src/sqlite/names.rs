@@ -4,12 +4,12 @@
 //! the memory to one transaction and keeps it only if that is committed.
 
 use crate::facts::{Digest, digest};
-use model::{Location, TargetId, UnixMs, record::Record};
-use sqlx::{Row as _, SqliteConnection};
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
+use model::{
+    TargetId, UnixMs,
+    mark::{ByMark, Mark, Marked},
+    record::Record,
 };
+use sqlx::{Row as _, SqliteConnection};
 
 /// So many facts are remembered, a few for each of a hundred thousand targets. Then all are forgotten, and looked up again.
 const MOST_FACTS: usize = 1 << 18;
@@ -26,37 +26,37 @@ pub(super) struct Ids {
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    targets: HashMap<TargetId, Target>,
-    locations: HashMap<Location, i64>,
-    facts: HashMap<Digest, i64>,
-    hasher: RandomState,
+    targets: ByMark<Target>,
+    locations: ByMark<i64>,
+    facts: ByMark<i64>,
 }
 
 /// What is known of a row of `targets`.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     id: i64,
-    /// The texts are those of a result that was due then, or of one up to an hour later that an earlier process has seen.
+    /// It is called as by a result that was due then, or of one up to an hour later that an earlier process has seen.
     as_of: UnixMs,
     /// What the table says.
     saved_as_of: UnixMs,
-    /// A hash of the texts.
-    texts: u64,
+    /// What it is called.
+    names: Mark,
 }
 
 type Texts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
 impl Names {
-    pub async fn ids(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<Ids> {
+    pub async fn ids(&mut self, sql: &mut SqliteConnection, record: &Marked) -> sqlx::Result<Ids> {
         Ok(Ids {
             target: self.target(sql, record).await?,
-            location: self.location(sql, &record.location).await?,
+            location: self.location(sql, record).await?,
             facts: self.facts(sql, record).await?,
         })
     }
 
-    async fn location(&mut self, sql: &mut SqliteConnection, location: &Location) -> sqlx::Result<i64> {
-        if let Some(id) = self.locations.get(location) {
+    async fn location(&mut self, sql: &mut SqliteConnection, record: &Marked) -> sqlx::Result<i64> {
+        let (mark, location) = (record.marks().location, &record.location);
+        if let Some(id) = self.locations.get(&mark) {
             return Ok(*id);
         }
         let found = sqlx::query("select id from locations where location = ?");
@@ -67,13 +67,12 @@ impl Names {
                 insert.bind(location.as_str()).execute(sql).await?.last_insert_rowid()
             }
         };
-        self.locations.insert(location.clone(), id);
+        self.locations.insert(mark, id);
         Ok(id)
     }
 
-    async fn target(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<i64> {
-        let texts = texts(record);
-        let mut target = match self.targets.get(&record.target) {
+    async fn target(&mut self, sql: &mut SqliteConnection, record: &Marked) -> sqlx::Result<i64> {
+        let mut target = match self.targets.get(&record.marks().target) {
             Some(known) => *known,
             None => match self.read_target(sql, &record.target).await? {
                 Some(found) => found,
@@ -81,9 +80,9 @@ impl Names {
             },
         };
         if record.due_at > target.as_of {
-            let hash = self.hasher.hash_one(texts);
-            if hash != target.texts && update_texts(sql, target.id, record).await? {
-                target.texts = hash;
+            let names = record.marks().names;
+            if names != target.names && update_texts(sql, target.id, record).await? {
+                target.names = names;
                 target.saved_as_of = record.due_at;
             }
             target.as_of = record.due_at;
@@ -93,35 +92,32 @@ impl Names {
             }
         }
         let id = target.id;
-        match self.targets.get_mut(&record.target) {
-            Some(known) => *known = target,
-            None => drop(self.targets.insert(record.target.clone(), target)),
-        }
+        self.targets.insert(record.marks().target, target);
         Ok(id)
     }
 
     async fn read_target(&self, sql: &mut SqliteConnection, target: &TargetId) -> sqlx::Result<Option<Target>> {
         let query = sqlx::query(r#"select id, as_of, name, "group", url from targets where target = ?"#);
         let Some(row) = query.bind(target.as_str()).fetch_optional(sql).await? else { return Ok(None) };
-        let texts: Texts<'_> = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        let names = Mark::of_names(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
         let as_of = UnixMs(row.try_get(1)?);
-        Ok(Some(Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, texts: self.hasher.hash_one(texts) }))
+        Ok(Some(Target { id: row.try_get(0)?, as_of, saved_as_of: as_of, names }))
     }
 
-    async fn insert_target(&self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<Target> {
+    async fn insert_target(&self, sql: &mut SqliteConnection, record: &Marked) -> sqlx::Result<Target> {
         let (name, group, url) = texts(record);
         let insert = sqlx::query(r#"insert into targets (target, name, "group", url, as_of) values (?, ?, ?, ?, ?)"#);
         let insert = insert.bind(record.target.as_str()).bind(name).bind(group).bind(url).bind(record.due_at.0);
         let id = insert.execute(sql).await?.last_insert_rowid();
-        let texts = self.hasher.hash_one((name, group, url));
-        Ok(Target { id, as_of: record.due_at, saved_as_of: record.due_at, texts })
+        Ok(Target { id, as_of: record.due_at, saved_as_of: record.due_at, names: record.marks().names })
     }
 
-    async fn facts(&mut self, sql: &mut SqliteConnection, record: &Record) -> sqlx::Result<i64> {
-        let digest = digest(record, &[]);
-        if let Some(id) = self.facts.get(&digest) {
+    async fn facts(&mut self, sql: &mut SqliteConnection, record: &Marked) -> sqlx::Result<i64> {
+        let mark = record.marks().facts;
+        if let Some(id) = self.facts.get(&mark) {
             return Ok(*id);
         }
+        let digest = digest(record, &[]);
         let found = sqlx::query("select id from facts where digest = ?");
         let id = match found.bind(&digest[..]).fetch_optional(&mut *sql).await? {
             Some(row) => row.try_get(0)?,
@@ -130,7 +126,7 @@ impl Names {
         if self.facts.len() >= MOST_FACTS {
             self.facts.clear();
         }
-        self.facts.insert(digest, id);
+        self.facts.insert(mark, id);
         Ok(id)
     }
 }

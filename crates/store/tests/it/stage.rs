@@ -194,7 +194,7 @@ pub fn batch_of(from: i64, records: Vec<Record>) -> Batch {
         offset,
         value: Bytes::new(),
         envelope: Envelope::default(),
-        content: Content::Result(Box::new(record)),
+        content: Content::Result(Box::new(record.into())),
     };
     let next = from + records.len() as i64;
     Batch { source: source("log"), from, next, entries: (from..).zip(records).map(entry).collect() }

@@ -100,7 +100,7 @@ async fn the_contracts_example_as_other_programs_see_it() {
     let mut s = stage().await;
     s.follow("log", &[EXAMPLE.to_owned()]).await;
     let Content::Result(written) = bus::record::decode(EXAMPLE.as_bytes(), KEEP.now) else { panic!() };
-    assert_eq!(rows(&s.place).await, [*written]);
+    assert_eq!(rows(&s.place).await, [(**written).clone()]);
     for (column, value) in [
         ("due_at", "2026-11-23T10:00:20.732Z"),
         ("started_at", "2026-11-23T10:00:20.736Z"),
@@ -128,7 +128,7 @@ async fn late_has_no_start_and_no_times() {
     let late = r#"{"v":1,"target":"t","location":"home","due_at":"2026-11-23T10:00:20.732Z","verdict":"unknown","reason":"late","attempts":0}"#;
     s.follow("log", &[late.to_owned()]).await;
     let Content::Result(written) = bus::record::decode(late.as_bytes(), KEEP.now) else { panic!() };
-    assert_eq!(rows(&s.place).await, [*written]);
+    assert_eq!(rows(&s.place).await, [(**written).clone()]);
 }
 
 fn any_text() -> impl Strategy<Value = Option<String>> {
