@@ -40,19 +40,28 @@ pub fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]).flatten().map(|&ip| (ip, port).into()).collect()
 }
 
-/// Connects to the first address that answers. `tried` is the last address that was tried, also when the time is up.
+/// What is known of the addresses, also when the time is up before one of them has answered.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// The last one that was tried, or the one that answered.
+    pub last: Option<SocketAddr>,
+    /// This machine could not try one of them: whether that one would have answered nobody knows.
+    pub short: Option<Finding>,
+}
+
+/// Connects to the first address that answers.
 ///
 /// # Errors
 /// When all fail: refused over unreachable over other; ours over all, since then nobody knows.
-pub async fn connect(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -> Result<TcpStream, Finding> {
+pub async fn connect(addresses: &[SocketAddr], tried: &mut Tried) -> Result<TcpStream, Finding> {
     let stream = match addresses {
         [one] => {
-            *tried = Some(*one);
+            tried.last = Some(*one);
             TcpStream::connect(*one).await.map_err(|e| failure(&[(*one, e)]))?
         }
         several => {
             let (stream, address) = race(several, tried).await?;
-            *tried = Some(address);
+            tried.last = Some(address);
             stream
         }
     };
@@ -64,7 +73,7 @@ pub async fn connect(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-async fn race(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -> Result<(TcpStream, SocketAddr), Finding> {
+async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream, SocketAddr), Finding> {
     let mut waiting = addresses.iter().copied();
     let mut open: Vec<(SocketAddr, Attempt)> = Vec::new();
     let mut failed = Vec::new();
@@ -87,12 +96,17 @@ async fn race(addresses: &[SocketAddr], tried: &mut Option<SocketAddr>) -> Resul
         match event {
             Some((i, Ok(stream))) => return Ok((stream, open.swap_remove(i).0)),
             Some((i, Err(e))) => {
-                failed.push((open.remove(i).0, e));
+                let address = open.remove(i).0;
+                failed.push((address, e));
+                let this = failure(&failed[failed.len() - 1..]);
+                if this.reason == Reason::ProberFailed {
+                    tried.short = Some(this);
+                }
                 next_at.as_mut().reset(tokio::time::Instant::now()); // a failure starts the next one at once
             }
             None => {
                 if let Some(address) = waiting.next() {
-                    *tried = Some(address);
+                    tried.last = Some(address);
                     open.push((address, Box::pin(TcpStream::connect(address))));
                     next_at.as_mut().reset(tokio::time::Instant::now() + STAGGER);
                 }
@@ -171,9 +185,9 @@ mod tests {
         let addresses = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], hanging.port())));
         let mut took = Vec::new();
         for _ in 0..6 {
-            let (begun, mut tried) = (std::time::Instant::now(), None);
+            let (begun, mut tried) = (std::time::Instant::now(), Tried::default());
             connect(&addresses, &mut tried).await.expect("the third one answers");
-            assert_eq!(tried, Some(addresses[2]));
+            assert_eq!(tried.last, Some(addresses[2]));
             took.push(begun.elapsed());
             if (STAGGER..STAGGER * 19 / 10).contains(&begun.elapsed()) {
                 return;

@@ -104,7 +104,7 @@ async fn reach(host: &str, port: u16, resolver: &Resolver) -> bool {
     let connected = match addresses {
         Ok(list) => {
             let list: Vec<SocketAddr> = list.into_iter().map(|ip| (ip, port).into()).collect();
-            connect::connect(&list, &mut None).await.map(drop)
+            connect::connect(&list, &mut connect::Tried::default()).await.map(drop)
         }
         Err(e) => Err(e),
     };

@@ -71,8 +71,11 @@ impl Attempt<'_> {
     }
 
     async fn connect_to(&mut self, addresses: &[SocketAddr]) -> Result<(), End> {
-        let tcp = self.deadline.limit(connect::connect(addresses, &mut self.look.peer)).await??;
-        self.stream = Some(Stream::Plain(tcp));
+        let mut tried = connect::Tried::default();
+        let connected = self.deadline.limit(connect::connect(addresses, &mut tried)).await;
+        self.look.peer = tried.last;
+        let connected = connected.map_err(|late| tried.short.map_or(late.into(), End::Failed))?;
+        self.stream = Some(Stream::Plain(connected?));
         Ok(())
     }
 

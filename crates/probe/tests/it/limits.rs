@@ -5,7 +5,7 @@ use crate::{
     ask::{ask, due},
 };
 use std::{fs::File, time::Duration};
-use testkit::{Site, Tls, pki, step::*};
+use testkit::{Backlog, Site, Tls, pki, step::*};
 
 #[test]
 fn a_large_body_is_searched_in_constant_memory() {
@@ -56,6 +56,28 @@ async fn no_descriptors() {
     // What could not be read before must not be remembered as empty.
     name.check_by(&prober).await.is("up");
     literal.check_by(&prober).await.is("up");
+}
+
+/// The one address hangs until the time is up, and has the last descriptor; whether the other one would have answered nobody knows.
+#[test]
+fn an_address_that_could_not_be_tried_for_lack_of_a_descriptor_is_not_taken_for_silent() {
+    if testkit::has_ipv6() {
+        Alone::new("limits::a_descriptor_for_one_address", 64).passes();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a process of its own: run by the test before"]
+async fn a_descriptor_for_one_address() {
+    let one = Backlog::new();
+    let other = one.also_on("::1");
+    let asked = ask(&other.at("two.localhost", "/")).timeout(2000);
+    let prober = asked.prober();
+    asked.check_by(&prober).await.is("down timeout connect");
+    let mut taken = take_all();
+    taken.pop();
+    let seen = asked.check_by(&prober).await;
+    assert!(seen.is("unknown prober_failed").message.contains("no file descriptor left"), "{}", seen.message);
 }
 
 /// Every descriptor that is left.

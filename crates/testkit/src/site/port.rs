@@ -65,7 +65,16 @@ impl Backlog {
 
     /// On another address of this machine.
     pub fn on(address: &str) -> Self {
-        let socket = Setup::default().address(address).bound();
+        Self::made(&Setup::default().address(address))
+    }
+
+    /// Another one at the same port of another address.
+    pub fn also_on(&self, address: &str) -> Self {
+        Self::made(&Setup::default().address(address).port(self.port()))
+    }
+
+    fn made(setup: &Setup) -> Self {
+        let socket = setup.bound();
         // A queue of 0 has room for one (Linux compares with `>`); after it SYNs are dropped.
         socket.listen(0).expect("a bound socket can listen");
         let address = address_of(&socket);
