@@ -11,6 +11,7 @@ mod pipeline;
 mod report;
 mod roles;
 mod rows;
+mod scale;
 mod store;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +57,12 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         millions: f64,
     },
+    /// 100,000 targets in one process, and 2,000 slow checks at a time
+    Scale {
+        /// The built `lapwing`
+        #[arg(long, default_value = "target/release/lapwing")]
+        bin: PathBuf,
+    },
     /// The floor program: hyper's connection and a lazy DFA, no result, no expectations
     Floor(Load),
     /// The engine: `Prober::check` in a closed loop
@@ -67,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Command::All { bin, seconds, rounds } => report::all(&bin, Duration::from_secs(seconds), rounds),
         Command::Store { rounds, sustained } => store::all(rounds, sustained),
         Command::Roles { bin, millions } => roles::all(&bin, millions),
+        Command::Scale { bin } => scale::all(&bin),
         Command::Floor(load) => load.run(floor::Floor::new),
         Command::Engine(load) => load.run(engine::Engine::new),
     }

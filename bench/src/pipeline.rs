@@ -85,7 +85,7 @@ fn sample(pid: u32, metrics: &str) -> anyhow::Result<Sample> {
 }
 
 /// User and system time of all of a process's threads, in microseconds (proc(5): `schedstat` counts nanoseconds).
-fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+pub fn cpu_us(pid: u32) -> anyhow::Result<f64> {
     let mut ns = 0.0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
@@ -100,7 +100,8 @@ fn written(pid: u32) -> anyhow::Result<f64> {
     Ok(line.trim().parse()?)
 }
 
-fn wait(metrics: &str, limit: Duration, done: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+/// Until the metrics show it.
+pub fn wait(metrics: &str, limit: Duration, done: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     let until = Instant::now() + limit;
     loop {
         if get(metrics).is_ok_and(|a| done(&a.body)) {
