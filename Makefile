@@ -69,4 +69,4 @@ setup-services: setup
 	@scripts/need postgres java mvn
 
 setup-bench:
-	@scripts/need cargo cc nginx postgres psql java mvn
+	@scripts/need cargo cc nginx prometheus-blackbox-exporter postgres psql java mvn

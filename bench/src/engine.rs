@@ -10,6 +10,7 @@ use model::{
     target::{IncidentRule, Limits, Request, StatusSet, TlsSettings},
 };
 use probe::{Due, Prober, Settings};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Clone)]
@@ -21,7 +22,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(load: &Load) -> anyhow::Result<Self> {
-        let tls = TlsSettings { verify: false, ..TlsSettings::default() };
+        let tls = TlsSettings { verify: load.ca.is_some(), ca: roots(load)?, ..TlsSettings::default() };
         let request = Request {
             method: Method::GET,
             headers: vec![],
@@ -61,6 +62,12 @@ impl Engine {
         });
         Ok(Self { prober: Arc::new(prober), target: Arc::new(target), location: Location::new("bench")? })
     }
+}
+
+fn roots(load: &Load) -> anyhow::Result<Option<Arc<[Vec<u8>]>>> {
+    let Some(file) = &load.ca else { return Ok(None) };
+    let roots = CertificateDer::pem_file_iter(file)?.map(|root| root.map(|root| root.to_vec()));
+    Ok(Some(roots.collect::<Result<_, _>>()?))
 }
 
 impl Check for Engine {

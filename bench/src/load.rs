@@ -3,6 +3,7 @@
 use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,12 +22,21 @@ pub struct Load {
     pub seconds: u64,
     #[arg(long, default_value_t = 32)]
     pub workers: usize,
+    /// The site's certificate is verified, up to this root (PEM)
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
 }
 
 /// One thing that makes checks.
 pub trait Check: Clone + Send + 'static {
     /// One check on a fresh connection; an error ends the run: a figure of failures is none.
     fn check(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// User and system time of the process that makes the checks.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let t = clock_gettime(ClockId::ProcessCPUTime);
+        Ok(Duration::new(t.tv_sec.unsigned_abs(), u32::try_from(t.tv_nsec).unwrap_or(0)))
+    }
 }
 
 impl Load {
@@ -36,9 +46,9 @@ impl Load {
         let checker = new(self)?;
         runtime.block_on(async {
             self.stretch(checker.clone(), Duration::from_secs(1)).await?; // warm
-            let (cpu, wall) = (cpu_time(), Instant::now());
-            let checks = self.stretch(checker, Duration::from_secs(self.seconds)).await?;
-            println!("{checks} {} {}", (cpu_time() - cpu).as_micros(), wall.elapsed().as_micros());
+            let (cpu, wall) = (checker.cpu()?, Instant::now());
+            let checks = self.stretch(checker.clone(), Duration::from_secs(self.seconds)).await?;
+            println!("{checks} {} {}", (checker.cpu()? - cpu).as_micros(), wall.elapsed().as_micros());
             Ok(())
         })
     }
@@ -61,10 +71,4 @@ impl Load {
         }
         Ok(done.load(Ordering::Relaxed))
     }
-}
-
-/// User and system time of this process.
-fn cpu_time() -> Duration {
-    let t = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(t.tv_sec.unsigned_abs(), u32::try_from(t.tv_nsec).unwrap_or(0))
 }

@@ -4,6 +4,7 @@
 //! a whole process. `docs/performance.md` has the results and what they mean.
 
 mod engine;
+mod exporter;
 mod floor;
 mod load;
 mod nginx;
@@ -67,6 +68,8 @@ enum Command {
     Floor(Load),
     /// The engine: `Prober::check` in a closed loop
     Engine(Load),
+    /// Prometheus' blackbox exporter, asked in a closed loop
+    Exporter(Load),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -77,5 +80,6 @@ fn main() -> anyhow::Result<()> {
         Command::Scale { bin } => scale::all(&bin),
         Command::Floor(load) => load.run(floor::Floor::new),
         Command::Engine(load) => load.run(engine::Engine::new),
+        Command::Exporter(load) => load.run(exporter::Exporter::new),
     }
 }

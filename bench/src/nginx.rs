@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ pub struct Nginx {
     child: Child,
     http: u16,
     https: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Nginx {
@@ -28,6 +28,7 @@ impl Nginx {
         fs::write(dir.join("index.html"), page())?;
         fs::write(dir.join("cert.pem"), &pki().good.chain_pem)?;
         fs::write(dir.join("key.pem"), &pki().good.key_pem)?;
+        fs::write(dir.join("root.pem"), &pki().root.pem)?;
         fs::write(dir.join("nginx.conf"), config(dir, http, https))?;
         let child = Command::new("nginx")
             .args(["-e", "stderr", "-p"])
@@ -38,7 +39,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .context("start nginx: install it (Debian: apt-get install nginx-light)")?;
-        let nginx = Self { child, http, https, _folder: folder };
+        let nginx = Self { child, http, https, folder };
         let until = Instant::now() + Duration::from_secs(10);
         while get(&nginx.url()).map_or(true, |a| a.status != 200) {
             if Instant::now() > until {
@@ -51,6 +52,11 @@ impl Nginx {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.http)
+    }
+
+    /// The root of its certificate.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
     }
 
     pub fn https_url(&self) -> String {
