@@ -70,11 +70,13 @@ impl Marks {
         };
         let words = (r.verdict, &r.reason, &r.phase, &r.http, &r.peer, &r.final_url);
         let numbers = (r.interval_ms, r.attempts, r.status, r.redirects, r.retransmits);
+        // Of no TLS and of TLS of which nothing is known a store keeps the same: nothing.
+        let seen = r.tls.as_ref().filter(|tls| **tls != RecordTls::default());
         Self {
             target: Mark::of(&r.target),
             location: Mark::of(&r.location),
             names: Mark::of_names(r.name.as_deref(), r.group.as_deref(), r.url.as_deref()),
-            facts: Mark::of((words, numbers, r.tls.as_ref().map(tls))),
+            facts: Mark::of((words, numbers, seen.map(tls))),
         }
     }
 }
@@ -180,7 +182,7 @@ mod tests {
             assert_eq!(Marks { names: usual.names, ..changed }, usual);
             assert_ne!(changed.names, usual.names);
         }
-        let facts: [fn(&mut Record); 14] = [
+        let facts: [fn(&mut Record); 13] = [
             |r| r.verdict = Verdict::Up,
             |r| r.reason = None,
             |r| r.phase = None,
@@ -193,7 +195,6 @@ mod tests {
             |r| r.redirects = None,
             |r| r.retransmits = None,
             |r| r.tls = None,
-            |r| r.tls = Some(RecordTls::default()),
             |r| r.tls.as_mut().expect("there").not_after = Some(UnixMs(0)),
         ];
         for (n, change) in facts.into_iter().enumerate() {
@@ -201,6 +202,11 @@ mod tests {
             assert_eq!(Marks { facts: usual.facts, ..changed }, usual);
             assert_ne!(changed.facts, usual.facts, "change {n}");
         }
+    }
+
+    #[test]
+    fn tls_of_which_nothing_is_known_is_as_none() {
+        assert_eq!(marks(|r| r.tls = None), marks(|r| r.tls = Some(RecordTls::default())));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! View `results` shows every field of the record as it was written.
 
 use super::stage;
-use crate::stage::{KEEP, Kind, Place, batch_of};
+use crate::stage::{KEEP, Kind, Place, batch_of, line};
 use model::{
     Location, TargetId, UnixMs, Verdict,
     batch::Content,
@@ -129,6 +129,14 @@ async fn late_has_no_start_and_no_times() {
     s.follow("log", &[late.to_owned()]).await;
     let Content::Result(written) = bus::record::decode(late.as_bytes(), KEEP.now) else { panic!() };
     assert_eq!(rows(&s.place).await, [(**written).clone()]);
+}
+
+/// Facts that are written in two ways and kept in one, for the first time and side by side.
+#[tokio::test]
+async fn tls_without_fields_is_no_tls() {
+    let mut s = stage().await;
+    s.follow("log", &[line(1, 0, r#","tls":{}"#), line(1, 1, ""), line(1, 2, r#","tls":{"version":null}"#)]).await;
+    assert_eq!(s.query("select count(*) from results where tls_version is null").await, "3");
 }
 
 fn any_text() -> impl Strategy<Value = Option<String>> {
