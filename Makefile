@@ -60,6 +60,7 @@ bench: setup-bench ## Measure beside the floor program, on nginx (docs/performan
 	target/release/bench store
 	target/release/bench roles
 	target/release/bench scale
+	target/release/bench accuracy
 
 setup:
 	@scripts/need cargo cc

@@ -3,6 +3,7 @@
 //! `bench all` starts nginx on loopback and then itself, once for each thing that is measured, so that every figure is that of
 //! a whole process. `docs/performance.md` has the results and what they mean.
 
+mod accuracy;
 mod engine;
 mod exporter;
 mod floor;
@@ -64,6 +65,12 @@ enum Command {
         #[arg(long, default_value = "target/release/lapwing")]
         bin: PathBuf,
     },
+    /// Each phase of a thousand checks a second against delays that the servers measure
+    Accuracy {
+        /// The built `lapwing`
+        #[arg(long, default_value = "target/release/lapwing")]
+        bin: PathBuf,
+    },
     /// The floor program: hyper's connection and a lazy DFA, no result, no expectations
     Floor(Load),
     /// The engine: `Prober::check` in a closed loop
@@ -78,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         Command::Store { rounds, sustained } => store::all(rounds, sustained),
         Command::Roles { bin, millions } => roles::all(&bin, millions),
         Command::Scale { bin } => scale::all(&bin),
+        Command::Accuracy { bin } => accuracy::all(&bin),
         Command::Floor(load) => load.run(floor::Floor::new),
         Command::Engine(load) => load.run(engine::Engine::new),
         Command::Exporter(load) => load.run(exporter::Exporter::new),
