@@ -98,9 +98,10 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
             Some((i, Err(e))) => {
                 let address = open.remove(i).0;
                 failed.push((address, e));
-                let this = failure(&failed[failed.len() - 1..]);
-                if this.reason == Reason::ProberFailed {
-                    tried.short = Some(this);
+                if let Some(this @ [(address, e)]) = failed.last_chunk()
+                    && reason(*address, e) == Reason::ProberFailed
+                {
+                    tried.short = Some(failure(this));
                 }
                 next_at.as_mut().reset(tokio::time::Instant::now()); // a failure starts the next one at once
             }
