@@ -151,10 +151,7 @@ impl Jars {
         while broker.try_wait()?.is_none() {
             if !asked && super::serves(&std::fs::read_to_string(&log)?) {
                 asked = true;
-                rustix::process::kill_process(
-                    rustix::process::Pid::from_child(&broker),
-                    rustix::process::Signal::TERM,
-                )?;
+                crate::process::send(broker.id(), rustix::process::Signal::TERM);
             }
             if started.elapsed() > Duration::from_secs(90) {
                 broker.kill()?;
