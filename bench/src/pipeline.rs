@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use testkit::{
@@ -20,6 +20,12 @@ pub struct Cost {
     pub cpu_us_per_check: f64,
     pub written_per_check: f64,
     pub peak_memory_kib: u64,
+}
+
+/// Where the program is, for a folder of its own to run in.
+pub fn built(bin: &Path) -> anyhow::Result<PathBuf> {
+    ensure!(bin.exists(), "{} is not there: build it first (make bench does)", bin.display());
+    Ok(bin.canonicalize()?)
 }
 
 /// `lapwing run` with so many targets of one second each, queue and store included.

@@ -12,8 +12,7 @@ struct Closed {
 }
 
 pub fn all(bin: &Path, stretch: Duration, rounds: usize) -> anyhow::Result<()> {
-    ensure!(bin.exists(), "{} is not there: build it first (make bench does)", bin.display());
-    let bin = &bin.canonicalize()?; // programs run in folders of their own
+    let bin = &pipeline::built(bin)?;
     let nginx = Nginx::start()?;
     println!("the page has {} bytes; the pattern /{PATTERN}/ matches in its last 90", crate::nginx::PAGE);
     let (url, https_url, root) = (nginx.url(), nginx.https_url(), nginx.root());

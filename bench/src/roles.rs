@@ -57,8 +57,7 @@ impl Services {
 }
 
 pub fn all(bin: &Path, millions: f64) -> anyhow::Result<()> {
-    ensure!(bin.exists(), "{} is not there: build it first (make bench does)", bin.display());
-    let bin = &bin.canonicalize()?;
+    let bin = &crate::pipeline::built(bin)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         catch_up(bin, (millions * 1e6) as u64).await?;
