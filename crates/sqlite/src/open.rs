@@ -34,6 +34,8 @@ pub struct Kind {
     pub page_size: u32,
     /// After how many pages the write-ahead log is copied into the file. Pages that change often cost less the later.
     pub checkpoint_pages: u32,
+    /// Whether free pages can be given back to the disk, step by step. Only a new file heeds it.
+    pub auto_vacuum: bool,
     /// Statements that lead from version n to n + 1. The version is how many were run.
     pub migrations: &'static [&'static str],
 }
@@ -165,9 +167,9 @@ impl OpenFile {
         let found = Found::look(&mut sql).await?;
         found.judge(self)?;
         if found.is_new() {
-            raw_sql(sqlx::AssertSqlSafe(format!("pragma page_size = {}", self.kind.page_size)))
-                .execute(&mut sql)
-                .await?;
+            let vacuum = if self.kind.auto_vacuum { "incremental" } else { "none" };
+            let layout = format!("pragma page_size = {}; pragma auto_vacuum = {vacuum}", self.kind.page_size);
+            raw_sql(sqlx::AssertSqlSafe(layout)).execute(&mut sql).await?;
         }
         raw_sql("pragma journal_mode = wal").execute(&mut sql).await?;
         raw_sql(self.pragmas()).execute(&mut sql).await?;

@@ -70,6 +70,9 @@ pub(crate) fn next_retry(reason: &str, attempts: i32, now: UnixMs) -> Option<Uni
     })
 }
 
+/// How long who copies letters has for it.
+pub(crate) const COPYING: Duration = Duration::from_secs(60);
+
 /// The columns of a letter, in the order of [`Letter`]'s fields.
 pub(crate) const COLUMNS: &str = r#"id, reason, message, topic, partition, "offset", key, value, headers, failed_at, attempts,
     next_retry_at, resolved_at"#;
@@ -133,6 +136,23 @@ impl crate::Store {
         match self {
             Self::Sqlite(store) => store.purge(select).await,
             Self::Postgres(store) => store.purge(select).await,
+        }
+    }
+
+    /// The ids of letters from this topic that have still to be copied to the dead topic, so many at most. For a minute they are nobody
+    /// else's; who has not said [`Self::copied`] by then has died, and another one does it.
+    pub async fn take_to_copy(&mut self, topic: &str, now: UnixMs, most: u32) -> Result<Vec<i64>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.take_to_copy(topic, now, most).await,
+            Self::Postgres(store) => store.take_to_copy(topic, now, most).await,
+        }
+    }
+
+    /// They are in the dead topic.
+    pub async fn copied(&mut self, ids: &[i64]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.copied(ids).await,
+            Self::Postgres(store) => store.copied(ids).await,
         }
     }
 

@@ -9,10 +9,14 @@ mod facts;
 mod letters;
 pub mod postgres;
 mod sqlite;
+mod status;
+mod upkeep;
 
 pub use ::sqlite::{Cause, Class, OpenError, Settings, Waits};
 
 pub use letters::{Letter, Retried, Select};
+pub use status::{Dead, Partition, Rows, Status};
+pub use upkeep::{Expired, Step};
 
 use crate::{postgres::PostgresStore, sqlite::SqliteStore};
 use model::{
@@ -133,7 +137,7 @@ pub struct Keep {
 
 impl Keep {
     /// Results that were due before this are too old.
-    fn since(&self) -> UnixMs {
+    pub fn since(&self) -> UnixMs {
         UnixMs(self.now.0.saturating_sub(i64::try_from(self.checks.as_millis()).unwrap_or(i64::MAX)))
     }
 }

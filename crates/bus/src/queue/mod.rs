@@ -28,6 +28,7 @@ static KIND: Kind = Kind {
     page_size: 1024,
     // Rows live for a second: most of what a late checkpoint would copy was deleted and written over before.
     checkpoint_pages: 4096,
+    auto_vacuum: false, // docs/decisions/0002
     migrations: &[include_str!("schema.sql")],
 };
 

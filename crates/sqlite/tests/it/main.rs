@@ -19,7 +19,14 @@ static BROKEN: Kind = kind(&["create table t (a integer primary key, b text) str
 static OTHER_KIND: Kind = Kind { application_id: 7, ..kind(&["create table t (a)"]) };
 
 const fn kind(migrations: &'static [&'static str]) -> Kind {
-    Kind { name: "queue", application_id: 0x1234_5678, page_size: 1024, checkpoint_pages: 1000, migrations }
+    Kind {
+        name: "queue",
+        application_id: 0x1234_5678,
+        page_size: 1024,
+        checkpoint_pages: 1000,
+        auto_vacuum: false,
+        migrations,
+    }
 }
 
 struct Place {

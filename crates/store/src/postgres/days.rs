@@ -8,7 +8,7 @@ use std::{
 };
 use tokio_postgres::Client;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// Today and two more: results are due up to a day ahead, and a night without anybody at work passes unharmed.
 const AHEAD: i64 = 2;
 
@@ -99,7 +99,7 @@ fn name(day: i64) -> String {
 }
 
 /// The day of a partition's name.
-fn day(name: &str) -> Option<i64> {
+pub(super) fn day(name: &str) -> Option<i64> {
     let date = name.strip_prefix("checks_").filter(|date| date.len() == 8 && date.is_ascii())?;
     let midnight = format!("{}-{}-{}T00:00:00.000Z", &date[..4], &date[4..6], &date[6..]);
     midnight.parse().ok().map(day_of)

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// Statements that lead from version n to n + 1.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("copies.sql")];
 /// The version that this program knows.
 pub(super) const VERSION: i32 = STEPS.len() as i32;
 
 /// The advisory locks of a database, of which there is one for each thing that one process at a time may do.
 pub(super) const MIGRATION_LOCK: i64 = 0x6c61_7077_696e_6700; // "lapwing"
 pub(super) const DAYS_LOCK: i64 = MIGRATION_LOCK + 1;
+pub(super) const UPKEEP_LOCK: i64 = MIGRATION_LOCK + 2;
 
 /// Runs what is missing, if it may.
 pub(super) async fn migrate(client: &Client, at: &Arc<str>, allowed: bool) -> Result<(), Fault> {

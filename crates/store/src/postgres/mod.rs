@@ -4,6 +4,7 @@
 //! the offset stands.
 
 mod columns;
+mod copies;
 mod days;
 mod error;
 mod letters;
@@ -13,7 +14,9 @@ mod rows;
 mod server;
 mod session;
 mod socket;
+mod status;
 mod tls;
+mod upkeep;
 mod write;
 
 pub use error::{Error, OpenError};
@@ -159,6 +162,16 @@ impl PostgresStore {
         deed: &'static str,
         work: impl AsyncFnOnce(&mut Session, &mut Option<InDoubt>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
+        self.with_session_for(PATIENCE, deed, work).await
+    }
+
+    /// The same for what may take longer.
+    async fn with_session_for<T>(
+        &mut self,
+        patience: Duration,
+        deed: &'static str,
+        work: impl AsyncFnOnce(&mut Session, &mut Option<InDoubt>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         let at = Arc::clone(&self.server.at);
         let worked = async {
             let mut session = match self.session.take().filter(|session| !session.client.is_closed()) {
@@ -172,7 +185,7 @@ impl PostgresStore {
             }
             worked
         };
-        let worked = timeout(PATIENCE, worked).await;
+        let worked = timeout(patience, worked).await;
         let worked = worked.unwrap_or_else(|_| Err(Fault::Passing("it does not answer".to_owned())));
         worked.map_err(|fault| Error::new(deed, &at, fault).into())
     }

@@ -96,6 +96,7 @@ async fn may_write(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
              has_table_privilege('offsets', 'insert') and has_table_privilege('offsets', 'update')),
             ('select from checks', has_table_privilege('checks', 'select')),
             ('insert into dead_letters', has_table_privilege('dead_letters', 'insert')),
+            ('insert into dead_copies', has_table_privilege('dead_copies', 'insert')),
             ('make temporary tables', has_database_privilege(current_database(), 'temporary')))
         as rights (what, granted) where not granted";
     let missing = client.query_typed(query, &[]).await?;

@@ -1,8 +1,11 @@
 //! The embedded store: a file in WAL mode that other programs may read while it is written.
 
+mod copies;
 mod letters;
 mod names;
 mod rows;
+mod status;
+mod upkeep;
 
 use crate::{Counts, Gap, Keep, Position, StoreError, StoredOffset, Written, dead};
 use ::sqlite::{Connection, Error, Kind, OpenError, OpenFile, Settings};
@@ -18,7 +21,8 @@ static KIND: Kind = Kind {
     application_id: 0x6c70_7773, // "lpws"
     page_size: 4096,
     checkpoint_pages: 2000,
-    migrations: &[include_str!("schema.sql"), include_str!("gaps.sql")],
+    auto_vacuum: true,
+    migrations: &[include_str!("schema.sql"), include_str!("gaps.sql"), include_str!("copies.sql")],
 };
 
 #[derive(Debug)]

@@ -5,3 +5,4 @@ mod days;
 mod opening;
 mod racing;
 mod tls;
+mod upkeep;

@@ -164,5 +164,5 @@ async fn many_that_open_an_empty_database_at_once_make_it_once() {
     }
     let mut s = Stage { store: open(&database.url()).await.unwrap(), place: Place::Database(database) };
     assert_eq!(s.follow("log", &[line(1, 0, "")]).await.stored, 1);
-    assert_eq!(s.query("select version from schema_version").await, "1");
+    assert_eq!(s.query("select version from schema_version").await, "2");
 }
