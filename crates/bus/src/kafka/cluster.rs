@@ -59,8 +59,7 @@ impl Cluster {
         reach: &Reach,
         stop: &CancellationToken,
     ) -> Result<Option<(Arc<Self>, Described)>, Error> {
-        let (of, with) = (setting.clone(), reach.clone());
-        let cluster = blocking("set up the client of Kafka", move || Self::new(of, with)).await?;
+        let cluster = Self::of(setting, reach).await?;
         loop {
             let ensured = tokio::select! {
                 ensured = cluster.ensure(Needed::Results) => ensured,
@@ -81,10 +80,15 @@ impl Cluster {
         }
     }
 
-    fn new(setting: KafkaSetting, reach: Reach) -> Result<Arc<Self>, Error> {
-        let client = BaseConsumer::from_config_and_context(&settings::asking(&setting), reach.clone())
-            .map_err(|e| Error::of_settings(&e))?;
-        Ok(Arc::new(Self { client, setting, reach }))
+    /// Asks nobody yet.
+    pub async fn of(setting: &KafkaSetting, reach: &Reach) -> Result<Arc<Self>, Error> {
+        let (setting, reach) = (setting.clone(), reach.clone());
+        blocking("set up the client of Kafka", move || {
+            let client = BaseConsumer::from_config_and_context(&settings::asking(&setting), reach.clone());
+            let client = client.map_err(|e| Error::of_settings(&e))?;
+            Ok(Arc::new(Self { client, setting, reach }))
+        })
+        .await
     }
 
     /// The topic of the results, `None` when there is none. Blocks.
@@ -157,7 +161,8 @@ impl Cluster {
         }
     }
 
-    async fn look_for(self: &Arc<Self>, needed: Needed) -> Result<Option<Described>, Error> {
+    /// A topic, `None` when there is none.
+    pub async fn look_for(self: &Arc<Self>, needed: Needed) -> Result<Option<Described>, Error> {
         let cluster = Arc::clone(self);
         blocking("describe a topic", move || cluster.describe_topic(cluster.name(needed))).await
     }

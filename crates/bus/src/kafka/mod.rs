@@ -5,6 +5,7 @@
 
 mod cluster;
 mod consumer;
+mod copier;
 mod error;
 mod group;
 mod hello;
@@ -17,10 +18,11 @@ mod topic;
 mod watch;
 
 pub use consumer::Consumer;
+pub use copier::{Copier, Copy};
 pub use error::Error;
 pub use part::Most;
 pub use reach::Reach;
-pub use topic::{Topic, look};
+pub use topic::{Topic, look, peek};
 
 pub(crate) use cluster::{Cluster, Needed};
 pub(crate) use settings::producer as producer_settings;

@@ -66,6 +66,15 @@ pub(crate) fn producer(setting: &KafkaSetting) -> ClientConfig {
     config
 }
 
+/// A producer that says so when a record does not arrive, and takes whatever a consumer was given.
+pub(super) fn copier(setting: &KafkaSetting) -> ClientConfig {
+    let mut config = producer(setting);
+    config.set("linger.ms", "5");
+    config.set("message.timeout.ms", "20000");
+    config.set("message.max.bytes", "1000000000");
+    config
+}
+
 pub(super) fn consumer(setting: &KafkaSetting) -> ClientConfig {
     let mut config = common(setting);
     set(&mut config, CONSUMER);
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn librdkafka_takes_all_of_ours() {
-        for config in [asking(&setting()), producer(&setting()), consumer(&setting())] {
+        for config in [asking(&setting()), producer(&setting()), copier(&setting()), consumer(&setting())] {
             config.create_native_config().unwrap();
         }
     }

@@ -1,8 +1,9 @@
 //! The topic of the results at a moment, for people who look after it.
 
 use super::{
-    cluster::{Cluster, blocking},
+    cluster::{Cluster, Needed, blocking},
     error::Error,
+    native::Described,
     reach::Reach,
     watch::Watched,
 };
@@ -30,15 +31,33 @@ pub struct Partition {
 /// # Errors
 /// What waiting does not mend: see [`Error`].
 pub async fn look(setting: &KafkaSetting, stop: &CancellationToken) -> Result<Option<Topic>, Error> {
-    let Some((cluster, topic)) = Cluster::open(setting, &Reach::new(), stop).await? else { return Ok(None) };
+    match Cluster::open(setting, &Reach::new(), stop).await? {
+        Some((cluster, topic)) => of(cluster, setting, topic).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Looks at the topic, changes nothing and waits for nobody. `None`: there is no such topic.
+///
+/// # Errors
+/// Also that the brokers are away.
+pub async fn peek(setting: &KafkaSetting) -> Result<Option<Topic>, Error> {
+    let cluster = Cluster::of(setting, &Reach::new()).await?;
+    match cluster.look_for(Needed::Results).await? {
+        Some(topic) => of(cluster, setting, topic).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn of(cluster: Arc<Cluster>, setting: &KafkaSetting, topic: Described) -> Result<Topic, Error> {
     let watched = Arc::new(Watched::new(&setting.topic, &topic));
-    let looked = blocking("look at the topic", move || {
+    blocking("look at the topic", move || {
         let partition = |partition| {
             let (first, end) = cluster.bounds(partition)?;
             Ok(Partition { source: watched.source(partition), first, end })
         };
         let count = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
         Ok(Topic { partitions: (0..count).map(partition).collect::<Result<_, Error>>()? })
-    });
-    looked.await.map(Some)
+    })
+    .await
 }
