@@ -273,11 +273,33 @@ pub enum DbCommand {
     /// Make the database, or bring its schema up to this version
     #[command(after_help = "Example:\n  lapwing db migrate -c lapwing.yaml")]
     Migrate,
+    /// Show what the database holds: sizes, days, offsets and lag, dead letters
+    #[command(after_help = "Example:\n  lapwing db status -c lapwing.yaml")]
+    Status(StatusArgs),
+    /// Keep what retention says now: what is older goes
+    #[command(
+        after_help = "Examples:\n  lapwing db prune -c lapwing.yaml --dry-run\n  lapwing db prune -c lapwing.yaml\n\nA writer at work does the same by itself, where it owns the tables. Nobody who reads or writes is held up."
+    )]
+    Prune(PruneArgs),
     /// Show how far each partition is stored, or say where reading goes on
     #[command(
         after_help = "Examples:\n  lapwing db offsets -c lapwing.yaml\n  lapwing db offsets -c lapwing.yaml --set 0=earliest --set 1=4711\n\nWriters at work take a new offset over by themselves. Reading records again doubles nothing; passing over some loses them."
     )]
     Offsets(OffsetsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// One object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

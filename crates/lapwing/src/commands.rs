@@ -3,7 +3,6 @@
 use crate::{
     cli::{Cli, InitArgs, Shared},
     exit::{self, Exit},
-    opening,
     reload::Source,
 };
 use anyhow::Context;
@@ -14,7 +13,6 @@ use std::{
     io::{ErrorKind, Write},
     process::ExitCode,
 };
-use store::Settings;
 
 type Done = Result<ExitCode, Exit>;
 
@@ -51,15 +49,6 @@ pub fn config_init(shared: &Shared, args: &InitArgs) -> Done {
     })?;
     file.write_all(config::starter().as_bytes()).with_context(|| format!("write {}", path.display()))?;
     exit::tell(&format!("{} is written; edit it, then: lapwing run -c {}", path.display(), path.display()));
-    Ok(ExitCode::SUCCESS)
-}
-
-pub fn db_migrate(shared: &Shared) -> Done {
-    let config = Source::of(shared).load().map_err(Exit::usage)?;
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
-    opening::with_store(&config.store, Settings::default(), async |_, _| {
-        exit::print(&format!("{}: up to date\n", opening::shown(&config.store)))
-    })?;
     Ok(ExitCode::SUCCESS)
 }
 

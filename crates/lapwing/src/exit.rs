@@ -1,7 +1,7 @@
 //! How a run ends, for people and for scripts: 0 fine, 1 a check saw trouble, 2 wrong usage or configuration, 3 a failure.
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     io::{self, Write},
     process::ExitCode,
 };
@@ -37,6 +37,12 @@ impl Exit {
     pub fn tell(self) -> ExitCode {
         tell(&self.message);
         ExitCode::from(self.code)
+    }
+}
+
+impl Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

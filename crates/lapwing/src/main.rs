@@ -7,9 +7,12 @@ mod checker;
 mod cli;
 mod clock;
 mod commands;
+mod copies;
+mod db;
 mod dead;
 mod descriptors;
 mod exit;
+mod keeper;
 mod letters;
 mod listen;
 mod logging;
@@ -46,7 +49,9 @@ fn main() -> ExitCode {
             ConfigCommand::Init(args) => commands::config_init(&cli.shared, args),
         },
         Command::Db { command } => match command {
-            DbCommand::Migrate => commands::db_migrate(&cli.shared),
+            DbCommand::Migrate => db::migrate(&cli.shared),
+            DbCommand::Status(args) => db::status(&cli.shared, args),
+            DbCommand::Prune(args) => db::prune(&cli.shared, args),
             DbCommand::Offsets(args) => offsets::db_offsets(&cli.shared, args),
         },
         Command::Dead { command } => dead::dead(&cli.shared, command),

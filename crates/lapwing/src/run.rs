@@ -7,6 +7,7 @@ use crate::{
     checker::{Checker, checker},
     cli::{ProbeArgs, RunArgs, Shared, WriteArgs},
     exit::{self, Exit},
+    keeper::{Keeper, keeper},
     listen,
     metrics::Metrics,
     opening::{self, Opening},
@@ -33,7 +34,7 @@ use std::{
 };
 use store::Store;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{interval, timeout},
 };
@@ -264,7 +265,9 @@ impl Building<'_> {
         }
         let store = opening::store(self.config, &self.admin.ready, migrate, self.stop).await?;
         let (config, admin, in_force) = (Arc::clone(self.config), self.admin.clone(), self.in_force.clone());
-        let stop = self.stop.clone();
+        let (stop, open, buried) = (self.stop.clone(), CancellationToken::new(), Arc::new(Notify::new()));
+        let keeping = Keeper::new(&config, in_force.clone(), Arc::clone(&buried));
+        let opened = open.clone();
         stages.add("writer", async move |ends| {
             let Some((log, store)) = both(log, store, &config, &admin.ready, &stop).await? else {
                 // The stop came first. To end before everybody else would look like a fault.
@@ -272,8 +275,12 @@ impl Building<'_> {
                 return Ok(());
             };
             admin.metrics.watch_lag(log.lag());
-            let Admin { ready, metrics } = admin;
-            writer(Writer::new(log, store, ready, metrics, in_force), ends).await
+            open.cancel();
+            writer(Writer::new(log, store, admin, in_force, buried), ends).await
+        });
+        stages.add("keeper", async move |ends| {
+            keeper(keeping, opened, ends).await;
+            Ok(())
         });
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The stage that stores what a log delivers, be it the queue or Kafka.
 
-use crate::{exit::Exit, letters::Letters, metrics::Metrics, ready::Ready, reload::InForce, stages::Ends};
+use crate::{
+    admin::Admin, exit::Exit, letters::Letters, metrics::Metrics, ready::Ready, reload::InForce, stages::Ends,
+};
 use bus::{
     Class, Log,
     log::{LogError, Read, Started},
@@ -19,7 +21,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 use store::{Gap, Keep, Position, Store, StoreError, Written};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Before the same is tried again: when the trouble may pass by itself, and when a person must act.
@@ -46,6 +51,8 @@ pub struct Writer {
     stopped: HashMap<Source, Stopped>,
     letters: Letters,
     floods: HashMap<Source, Flood>,
+    /// Is told of new dead letters.
+    buried: Arc<Notify>,
 }
 
 /// A source that is not read at the moment.
@@ -78,7 +85,8 @@ pub async fn writer(mut writer: Writer, ends: Ends) -> Result<(), Exit> {
 }
 
 impl Writer {
-    pub fn new(log: Log, store: Store, ready: Ready, metrics: Arc<Metrics>, in_force: InForce) -> Self {
+    pub fn new(log: Log, store: Store, admin: Admin, in_force: InForce, buried: Arc<Notify>) -> Self {
+        let Admin { ready, metrics } = admin;
         let (storing, reading, stopped) = (Lasting::default(), Lasting::default(), HashMap::new());
         Self {
             log,
@@ -91,6 +99,7 @@ impl Writer {
             stopped,
             letters: Letters::default(),
             floods: HashMap::new(),
+            buried,
         }
     }
 
@@ -225,6 +234,9 @@ impl Writer {
                     self.log.release(batch);
                     self.goes_on(source);
                     let dead = counts.dead.by_reason().iter().map(|(_, n)| n).sum();
+                    if dead > 0 {
+                        self.buried.notify_one();
+                    }
                     return Some(Count { read: batch.entries.len() as u64, dead });
                 }
                 Ok(Written::Behind { next }) => {

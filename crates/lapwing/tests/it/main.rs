@@ -31,6 +31,8 @@ mod roles;
 mod starting;
 #[cfg(test)]
 mod stopping;
+#[cfg(test)]
+mod upkeep;
 
 #[cfg(test)]
 mod check;

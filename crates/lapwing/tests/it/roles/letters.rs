@@ -63,6 +63,8 @@ async fn a_letter_is_shown_replayed_when_its_cause_is_gone_stored_once_and_purge
     assert!(ok(dead(&writer, &["purge", "--resolved"])).stderr.contains("1 letter deleted"));
     assert_eq!(stage.select("select target from results where target = 't1'").await.len(), 1);
     assert_eq!(stage.topic.all().len(), 3, "nothing is produced again");
+    // One copy of a letter, however often it is tried.
+    eventually("two letters are copied", LIMIT, async || stage.dead_topic().all().len() == 2).await;
     assert_eq!(stop(writing).code, 0);
 }
 
@@ -86,5 +88,49 @@ async fn a_flood_of_dead_letters_stops_the_partition_until_what_comes_is_results
     assert_eq!(set.code, 0, "{set}");
     stage.wait_for_rows(20).await;
     until("/readyz says 200 again", LIMIT, || writer.at.readiness().0 == 200);
+    assert_eq!(stop(writing).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_copied_to_the_dead_topic_with_their_headers() {
+    let (stage, _writer, writing) = Stage::with_writer().await;
+    put(&stage, 1, b"not json \xff".to_vec());
+    stage.topic.put(&[OnWire::value(vec![b'x'; 900_000])]);
+    eventually("there are two copies", LIMIT, async || stage.dead_topic().all().len() == 2).await;
+    let copies = stage.dead_topic().all();
+    let copy = copies.iter().find(|copy| copy.key.is_some()).unwrap();
+    assert_eq!((copy.key(), copy.value.as_deref()), ("t1".to_owned(), Some(&b"not json \xff"[..])));
+    let header = |n: usize| {
+        let (name, value) = &copy.headers[n];
+        (name.as_str(), std::str::from_utf8(value.as_deref().unwrap()).unwrap())
+    };
+    assert_eq!(header(0), ("lapwing-seq", "q/7"));
+    assert_eq!(header(1), ("lapwing-dead-reason", "not_json"));
+    assert_eq!(header(2), ("lapwing-dead-topic", &*stage.topic.name));
+    assert_eq!(header(3), ("lapwing-dead-partition", "0"));
+    assert_eq!(header(4), ("lapwing-dead-offset", "0"));
+    let at = stage.select("select failed_at from dead_letters order by id limit 1").await;
+    assert_eq!(header(5), ("lapwing-dead-at", at[0]["failed_at"].as_str().unwrap()));
+    assert_eq!(header(6), ("lapwing-dead-attempts", "1"));
+    assert_eq!(copy.headers.len(), 7);
+    eventually("nothing is left to copy", LIMIT, async || {
+        stage.select("select letter from dead_copies").await.is_empty()
+    })
+    .await;
+    assert_eq!(stop(writing).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_a_dead_writer_did_not_copy_are_copied_by_the_next_one() {
+    let (stage, writer, writing) = Stage::with_writer().await;
+    put(&stage, 1, b"junk".to_vec());
+    eventually("there is a letter", LIMIT, async || !stage.select("select id from dead_letters").await.is_empty())
+        .await;
+    writing.kill9();
+    // As if it had died before the copy was acknowledged, a minute ago.
+    stage.database.execute("delete from dead_copies; insert into dead_copies select id, now() from dead_letters").await;
+    let before = stage.dead_topic().all().len();
+    let writing = writer.started();
+    eventually("it is copied", LIMIT, async || stage.dead_topic().all().len() > before).await;
     assert_eq!(stop(writing).code, 0);
 }

@@ -8,4 +8,5 @@ mod passing;
 mod poison;
 mod stage;
 mod torture;
+mod upkeep;
 mod waiting;

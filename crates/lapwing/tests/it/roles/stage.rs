@@ -44,6 +44,11 @@ impl Stage {
         format!("kafka: {{brokers: \"{brokers}\", topic: {topic}, dead_topic: {topic}.dead, group: {group}, {more}}}\n")
     }
 
+    /// Where letters are copied to.
+    pub fn dead_topic(&self) -> Topic {
+        Topic::at(&self.brokers, &format!("{}.dead", self.topic.name))
+    }
+
     pub fn store(&self) -> String {
         format!("store: \"{}\"\n", self.database.url())
     }
@@ -139,11 +144,16 @@ pub struct Role {
 
 impl Role {
     pub fn new(role: &'static str, config: &str) -> Self {
-        let (program, port) = (program(), free_port());
-        let listens = format!("location: test\nmetrics: {{listen: \"127.0.0.1:{port}\"}}\n");
+        let role = Self { role, at: Lapwing { program: program(), port: free_port() } };
+        role.configure(config);
+        role
+    }
+
+    /// Writes the configuration anew, in place, with `location` and `metrics.listen` before it.
+    pub fn configure(&self, config: &str) {
+        let listens = format!("location: test\nmetrics: {{listen: \"127.0.0.1:{}\"}}\n", self.at.port);
         let targets = if config.contains("targets:") { "" } else { "targets: []\n" };
-        program.write("lapwing.yaml", format!("{listens}{config}{targets}"));
-        Self { role, at: Lapwing { program, port } }
+        self.at.program.write("lapwing.yaml", format!("{listens}{config}{targets}"));
     }
 
     pub fn name(&self) -> &'static str {
