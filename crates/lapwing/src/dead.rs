@@ -13,7 +13,7 @@ use std::{fmt::Write as _, process::ExitCode, time::SystemTime};
 use store::{Letter, Select, Store};
 
 /// Letters that are read at once.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 pub fn dead(shared: &Shared, command: &DeadCommand) -> Result<ExitCode, Exit> {
     let now = UnixMs::from_system(SystemTime::now());
@@ -88,32 +88,11 @@ impl Wish {
     async fn run(self, store: &mut Store, now: UnixMs) -> Result<(), Exit> {
         let Self { select, deed, as_json } = self;
         are_there(store, &select).await?;
-        if deed == Deed::List && !as_json {
-            exit::print(HEAD)?;
-        }
-        let (mut after, mut count) = (0, 0_u64);
-        loop {
-            let page = store.letters(&select, after, PAGE).await.map_err(Exit::failed)?;
-            let Some(last) = page.last() else { break };
-            (after, count) = (last.id, count + page.len() as u64);
-            let mut text = String::new();
-            for letter in &page {
-                match deed {
-                    _ if as_json => text += &format!("{}\n", as_json_object(letter)),
-                    Deed::Show => text += &shown(letter),
-                    Deed::List => text += &line(letter),
-                    Deed::Replay { .. } | Deed::Purge => {}
-                }
-            }
-            exit::print(&text)?;
-            let ids = page.iter().map(|letter| letter.id).collect();
-            let page = Select { ids: Some(ids), ..select.clone() };
-            match deed {
-                Deed::Replay { dry_run: false } => drop(store.make_due(&page, now).await.map_err(Exit::failed)?),
-                Deed::Purge => drop(store.purge(&page).await.map_err(Exit::failed)?),
-                Deed::List | Deed::Show | Deed::Replay { dry_run: true } => {}
-            }
-        }
+        let count = match deed {
+            Deed::Replay { dry_run: false } if !as_json => store.make_due(&select, now).await.map_err(Exit::failed)?,
+            Deed::Purge if !as_json => store.purge(&select).await.map_err(Exit::failed)?,
+            _ => page_by_page(store, &select, deed, as_json, now).await?,
+        };
         let letters = if count == 1 { "1 letter".to_owned() } else { format!("{count} letters") };
         match deed {
             Deed::Replay { dry_run: true } => exit::tell(&format!("{letters} would be due; nothing was changed")),
@@ -124,6 +103,36 @@ impl Wish {
             Deed::List | Deed::Show => {}
         }
         Ok(())
+    }
+}
+
+/// Tells of each letter what it is, before anything is done with it. Returns how many there were.
+async fn page_by_page(store: &mut Store, select: &Select, deed: Deed, as_json: bool, now: UnixMs) -> Result<u64, Exit> {
+    if deed == Deed::List && !as_json {
+        exit::print(HEAD)?;
+    }
+    let (mut after, mut count) = (0, 0_u64);
+    loop {
+        let page = store.letters(select, after, PAGE).await.map_err(Exit::failed)?;
+        let Some(last) = page.last() else { return Ok(count) };
+        (after, count) = (last.id, count + page.len() as u64);
+        let mut text = String::new();
+        for letter in &page {
+            match deed {
+                _ if as_json => text += &format!("{}\n", as_json_object(letter)),
+                Deed::Show => text += &shown(letter),
+                Deed::List => text += &line(letter),
+                Deed::Replay { .. } | Deed::Purge => {}
+            }
+        }
+        exit::print(&text)?;
+        let ids = page.iter().map(|letter| letter.id).collect();
+        let page = Select { ids: Some(ids), ..select.clone() };
+        match deed {
+            Deed::Replay { dry_run: false } => drop(store.make_due(&page, now).await.map_err(Exit::failed)?),
+            Deed::Purge => drop(store.purge(&page).await.map_err(Exit::failed)?),
+            Deed::List | Deed::Show | Deed::Replay { dry_run: true } => {}
+        }
     }
 }
 

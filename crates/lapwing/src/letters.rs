@@ -10,13 +10,15 @@ use store::{Keep, Retried, Select, Store, StoreError};
 
 /// How often they are looked for, and how many are taken at once.
 const LOOK: Duration = Duration::from_secs(5);
-const MOST: u32 = 100;
+const MOST: u32 = 500;
+/// Where their size is not looked at.
+const FEW: u32 = 20;
 
 #[derive(Debug, Default)]
 pub struct Letters {
     /// `None`: never yet.
     looked: Option<Instant>,
-    /// There were as many as are taken at once.
+    /// There were some.
     may_be_more: bool,
 }
 
@@ -25,7 +27,7 @@ impl Letters {
         self.may_be_more || self.looked.is_none_or(|at| at.elapsed() >= LOOK)
     }
 
-    /// Tries those that are due, one by one: what ails one may ail the next.
+    /// Tries those that are due, a page of them at a time.
     ///
     /// # Errors
     /// The store's; the others are tried later.
@@ -34,17 +36,25 @@ impl Letters {
             wake_newer(store, keep.now).await?;
         }
         (self.looked, self.may_be_more) = (Some(Instant::now()), false);
-        let due = Select { due: Some(keep.now), ..Select::default() };
-        let letters = store.letters(&due, i64::MIN, MOST).await?;
-        for letter in &letters {
-            let content = record::decode(&letter.value, keep.now);
-            match store.retry(letter, &content, keep).await? {
-                Retried::Resolved => tracing::info!(id = letter.id, "a dead letter was stored"),
+        let letters = store.due_letters(keep.now, MOST).await?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let decoded = letters.into_iter().map(|letter| (record::decode(&letter.value, keep.now), letter));
+        let letters: Vec<_> = decoded.map(|(content, letter)| (letter, content)).collect();
+        let became = store.retry(&letters, keep).await?;
+        let stored = became.iter().filter(|became| **became == Retried::Resolved).count();
+        if stored > 0 {
+            tracing::info!(letters = stored, "dead letters were stored");
+        }
+        for ((letter, _), became) in letters.iter().zip(became) {
+            match became {
+                Retried::Resolved => tracing::debug!(id = letter.id, "a dead letter was stored"),
                 Retried::Failed(why) => tracing::debug!(id = letter.id, why, "a dead letter still can't be stored"),
                 Retried::Elsewhere => {}
             }
         }
-        self.may_be_more = letters.len() >= MOST as usize;
+        self.may_be_more = true;
         Ok(())
     }
 }
@@ -55,7 +65,7 @@ async fn wake_newer(store: &mut Store, now: UnixMs) -> Result<(), StoreError> {
     let newer = Select { reason, resolved: Some(false), ..Select::default() };
     let mut after = i64::MIN;
     loop {
-        let letters = store.letters(&newer, after, MOST).await?;
+        let letters = store.letters(&newer, after, FEW).await?;
         let Some(last) = letters.last() else { return Ok(()) };
         after = last.id;
         let known = letters.iter().filter(|letter| !is_newer(&letter.value, now)).map(|letter| letter.id);

@@ -34,6 +34,8 @@ const RETRY_SYSTEMIC: Duration = Duration::from_secs(30);
 const TRIAL: usize = 100;
 /// How often the store is looked at when there is nothing to store.
 const LOOK: Duration = Duration::from_secs(1);
+/// For what comes, when there are more letters to be tried again.
+const BETWEEN_LETTERS: Duration = Duration::from_millis(20);
 /// How long it may take for something before that is a trouble: `/readyz` has 5 s to tell.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -105,8 +107,12 @@ impl Writer {
 
     async fn run(&mut self, no_more: &CancellationToken) -> Result<(), LogError> {
         loop {
+            let mut rest = LOOK;
             if self.letters.are_due() {
                 self.retry_letters().await;
+                if self.letters.are_due() {
+                    rest = BETWEEN_LETTERS;
+                }
             }
             let read = tokio::select! {
                 read = self.log.read(no_more) => read,
@@ -114,7 +120,7 @@ impl Writer {
                     self.try_again().await;
                     continue;
                 }
-                () = sleep(LOOK) => {
+                () = sleep(rest) => {
                     self.look().await;
                     continue;
                 }

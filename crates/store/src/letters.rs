@@ -43,8 +43,6 @@ pub struct Select {
     pub before: Option<UnixMs>,
     /// `Some(false)`: those that wait; `None`: both.
     pub resolved: Option<bool>,
-    /// Due to be tried again at this moment.
-    pub due: Option<UnixMs>,
 }
 
 /// What became of a letter that was tried again.
@@ -104,15 +102,28 @@ pub(crate) fn revived<'c>(letter: &Letter, content: &'c Content, keep: &Keep) ->
     }
 }
 
-/// A letter as the entry of a batch, for a row of its record.
+/// A letter as the entry of a batch, by which its row is told from those of others.
 pub(crate) fn entry(letter: &Letter) -> Entry {
     Entry {
-        offset: letter.offset,
+        offset: letter.id,
         value: Bytes::new(),
         envelope: Envelope::default(),
         content: Content::UnknownKind, // the row has the record
     }
 }
+
+/// Of the letters that are due, ids that are read at once: so many at most, and about so many bytes.
+pub(crate) fn due_ids(now: &str, most: &str) -> String {
+    format!(
+        "select id from (
+             select id, length(value) as bytes, sum(length(value)) over (order by next_retry_at, id) as sum from (
+                 select id, next_retry_at, value from dead_letters
+                 where resolved_at is null and next_retry_at <= {now} order by next_retry_at, id limit {most}) as due
+         ) as page where sum - bytes < {DUE_BYTES}"
+    )
+}
+
+const DUE_BYTES: u32 = 8 << 20;
 
 impl crate::Store {
     /// The letters, by their ids and from behind `after` on; so many at most.
@@ -120,6 +131,14 @@ impl crate::Store {
         match self {
             Self::Sqlite(store) => store.letters(select, after, most).await,
             Self::Postgres(store) => store.letters(select, after, most).await,
+        }
+    }
+
+    /// Those that are to be tried again at this moment or before, the longest due first; so many at most, and about 8 MiB.
+    pub async fn due_letters(&mut self, now: UnixMs, most: u32) -> Result<Vec<Letter>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.due_letters(now, most).await,
+            Self::Postgres(store) => store.due_letters(now, most).await,
         }
     }
 
@@ -156,11 +175,12 @@ impl crate::Store {
         }
     }
 
-    /// Tries to store what is in a letter, which was decoded anew; of one identity the first record stands. All or nothing.
-    pub async fn retry(&mut self, letter: &Letter, content: &Content, keep: &Keep) -> Result<Retried, StoreError> {
+    /// Tries to store what is in letters, each of which was decoded anew; of one identity the first record stands. All of it, or
+    /// nothing. What became of each, in their order.
+    pub async fn retry(&mut self, letters: &[(Letter, Content)], keep: &Keep) -> Result<Vec<Retried>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.retry(letter, content, keep).await,
-            Self::Postgres(store) => store.retry(letter, content, keep).await,
+            Self::Sqlite(store) => store.retry(letters, keep).await,
+            Self::Postgres(store) => store.retry(letters, keep).await,
         }
     }
 }

@@ -12,4 +12,7 @@ begin
     return null;
 end $$;
 
+-- What is due is found without a look at every letter that waits, or has waited.
+create index dead_letters_due on dead_letters (next_retry_at, id) where resolved_at is null;
+
 create trigger to_copy after insert on dead_letters for each row execute function dead_letter_to_copy();

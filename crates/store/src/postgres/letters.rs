@@ -2,7 +2,7 @@
 
 use super::{
     PostgresStore,
-    columns::{Row, Time},
+    columns::{Ids, Row, Time},
     days::day_of,
     error::Fault,
     rows,
@@ -10,31 +10,34 @@ use super::{
 };
 use crate::{
     Class, Keep, Letter, Retried, Select, StoreError, dead,
-    letters::{COLUMNS, StillDead, entry, next_retry, revived},
+    letters::{COLUMNS, StillDead, due_ids, entry, next_retry, revived},
 };
-use model::{UnixMs, batch::Content, mark::Marked};
+use model::{
+    UnixMs,
+    batch::{Content, Entry},
+    mark::Marked,
+};
+use std::collections::{HashMap, HashSet};
 use tokio_postgres::{
     Row as SqlRow,
     types::{ToSql, Type},
 };
 
-/// What a [`Select`] means; its parameters are the first six.
+/// What a [`Select`] means; its parameters are the first five.
 const WHERE: &str = "($1 is null or id = any($1)) and ($2 is null or reason = $2) and ($3 is null or key = $3)
-    and ($4 is null or failed_at < $4) and ($5 is null or (resolved_at is not null) = $5)
-    and ($6 is null or next_retry_at <= $6 and resolved_at is null)";
+    and ($4 is null or failed_at < $4) and ($5 is null or (resolved_at is not null) = $5)";
 
 /// The parameters of [`WHERE`].
 struct Values<'s> {
     select: &'s Select,
     key: Option<&'s [u8]>,
     before: Option<Time>,
-    due: Option<Time>,
 }
 
 impl<'s> Values<'s> {
     fn of(select: &'s Select) -> Self {
         let key = select.target.as_deref().map(str::as_bytes);
-        Self { select, key, before: select.before.map(Time), due: select.due.map(Time) }
+        Self { select, key, before: select.before.map(Time) }
     }
 
     fn and<'v>(&'v self, more: &[(&'v (dyn ToSql + Sync), Type)]) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
@@ -44,7 +47,6 @@ impl<'s> Values<'s> {
             (&self.key, Type::BYTEA),
             (&self.before, Type::TIMESTAMPTZ),
             (&self.select.resolved, Type::BOOL),
-            (&self.due, Type::TIMESTAMPTZ),
         ];
         values.extend(more.iter().cloned());
         values
@@ -54,7 +56,7 @@ impl<'s> Values<'s> {
 impl PostgresStore {
     pub(crate) async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
         self.with_session("read dead letters in", async |session, _| {
-            let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > $7 order by id limit $8");
+            let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > $6 order by id limit $7");
             let (values, most) = (Values::of(select), i64::from(most));
             let values = values.and(&[(&after, Type::INT8), (&most, Type::INT8)]);
             let rows = session.client.query_typed(&query, &values).await?;
@@ -63,9 +65,21 @@ impl PostgresStore {
         .await
     }
 
+    pub(crate) async fn due_letters(&mut self, now: UnixMs, most: u32) -> Result<Vec<Letter>, StoreError> {
+        self.with_session("read dead letters in", async |session, _| {
+            let ids = due_ids("$1", "$2");
+            let query = format!("select {COLUMNS} from dead_letters where id in ({ids}) order by next_retry_at, id");
+            let values: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&Time(now), Type::TIMESTAMPTZ), (&i64::from(most), Type::INT8)];
+            let rows = session.client.query_typed(&query, &values).await?;
+            rows.iter().map(letter).collect()
+        })
+        .await
+    }
+
     pub(crate) async fn make_due(&mut self, select: &Select, now: UnixMs) -> Result<u64, StoreError> {
         self.with_session("make dead letters due in", async |session, _| {
-            let update = format!("update dead_letters set next_retry_at = $7 where {WHERE} and resolved_at is null");
+            let update = format!("update dead_letters set next_retry_at = $6 where {WHERE} and resolved_at is null");
             let (values, now) = (Values::of(select), Time(now));
             Ok(session.client.execute_typed(&update, &values.and(&[(&now, Type::TIMESTAMPTZ)])).await?)
         })
@@ -82,52 +96,105 @@ impl PostgresStore {
 
     pub(crate) async fn retry(
         &mut self,
-        letter: &Letter,
-        content: &Content,
+        letters: &[(Letter, Content)],
         keep: &Keep,
-    ) -> Result<Retried, StoreError> {
-        self.with_session("try a dead letter again in", async |session, _| match revived(letter, content, keep) {
-            Ok(record) => retry(session, letter, record, keep).await,
-            Err(still) => failed(session, letter, still, keep).await,
+    ) -> Result<Vec<Retried>, StoreError> {
+        self.with_session("try dead letters again in", async |session, _| {
+            let mut retrying =
+                Retrying { session, keep, entries: letters.iter().map(|(letter, _)| entry(letter)).collect() };
+            retrying.all(letters).await
         })
         .await
     }
 }
 
-/// The row and the letter's resolution, both or neither.
-async fn retry(session: &mut Session, letter: &Letter, record: &Marked, keep: &Keep) -> Result<Retried, Fault> {
-    let entry = entry(letter);
-    let ids = match session.names.learn(&session.client, &[record]).await {
-        Ok(ids) => ids,
-        Err(e) if e.class() == Class::Record => {
-            return failed(session, letter, StillDead::refused(e.to_string()), keep).await;
-        }
-        Err(e) => return Err(e),
-    };
-    session.days.ensure(&session.client, [day_of(record.due_at)].into_iter(), keep.now).await?;
-    session.client.batch_execute("begin").await?;
-    if !is_ours(session, letter).await? {
-        session.client.batch_execute("rollback").await?;
-        return Ok(Retried::Elsewhere);
-    }
-    let rows = ids.into_iter().map(|ids| Row { record, entry: &entry, ids }).collect();
-    let inserted = rows::insert(session, rows).await?;
-    if let Some((_, why)) = inserted.refused.into_iter().next() {
-        session.client.batch_execute("rollback").await?;
-        return failed(session, letter, StillDead::refused(why), keep).await;
-    }
-    let resolve =
-        "update dead_letters set resolved_at = $2, next_retry_at = null, attempts = attempts + 1 where id = $1";
-    let now = Time(keep.now);
-    session.client.execute_typed(resolve, &[(&letter.id, Type::INT8), (&now, Type::TIMESTAMPTZ)]).await?;
-    session.client.batch_execute("commit").await?;
-    Ok(Retried::Resolved)
+/// Letters that are tried, in one transaction.
+struct Retrying<'s> {
+    session: &'s mut Session,
+    keep: &'s Keep,
+    entries: Vec<Entry>,
 }
 
-/// Takes the letter in hand, unless another writer has it or is done with it.
-async fn is_ours(session: &Session, letter: &Letter) -> Result<bool, Fault> {
-    let query = "select 1 from dead_letters where id = $1 and resolved_at is null for update skip locked";
-    Ok(!session.client.query_typed(query, &[(&letter.id, Type::INT8)]).await?.is_empty())
+impl Retrying<'_> {
+    /// The rows and what becomes of their letters, or nothing.
+    async fn all(&mut self, letters: &[(Letter, Content)]) -> Result<Vec<Retried>, Fault> {
+        let mut still: HashMap<i64, StillDead> = HashMap::new();
+        let mut results = Vec::with_capacity(letters.len());
+        for ((letter, content), entry) in letters.iter().zip(&self.entries) {
+            match revived(letter, content, self.keep) {
+                Ok(record) => results.push((record, entry)),
+                Err(why) => drop(still.insert(letter.id, why)),
+            }
+        }
+        let Self { session, keep, .. } = self;
+        let ids = names(session, &mut results, &mut still).await?;
+        session.days.ensure(&session.client, results.iter().map(|(record, _)| day_of(record.due_at)), keep.now).await?;
+        session.client.batch_execute("begin").await?;
+        let ours = ours(session, letters).await?;
+        let mut rows: Vec<_> = results
+            .into_iter()
+            .zip(ids)
+            .filter(|((_, entry), _)| ours.contains(&entry.offset))
+            .map(|((record, entry), ids)| Row { record, entry, ids })
+            .collect();
+        rows.sort_by_key(Row::key);
+        for (row, why) in rows::insert(session, rows).await?.refused {
+            still.insert(row.entry.offset, StillDead::refused(why));
+        }
+        let mut became = Vec::with_capacity(letters.len());
+        let mut resolved = Vec::new();
+        for (letter, _) in letters {
+            became.push(match still.remove(&letter.id) {
+                _ if !ours.contains(&letter.id) => Retried::Elsewhere,
+                Some(why) => failed(session, letter, why, keep).await?,
+                None => {
+                    resolved.push(letter.id);
+                    Retried::Resolved
+                }
+            });
+        }
+        let resolve = "update dead_letters set resolved_at = $2, next_retry_at = null, attempts = attempts + 1 where id = any($1)";
+        let values: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&resolved, Type::INT8_ARRAY), (&Time(keep.now), Type::TIMESTAMPTZ)];
+        session.client.execute_typed(resolve, &values).await?;
+        session.client.batch_execute("commit").await?;
+        Ok(became)
+    }
+}
+
+/// The numbers of what results name. When the database refuses a name, which it does not tell, one result after the other is asked for.
+async fn names(
+    session: &mut Session,
+    results: &mut Vec<(&Marked, &Entry)>,
+    still: &mut HashMap<i64, StillDead>,
+) -> Result<Vec<Ids>, Fault> {
+    let records: Vec<_> = results.iter().map(|(record, _)| *record).collect();
+    match session.names.learn(&session.client, &records).await {
+        Err(e) if e.class() == Class::Record => {}
+        other => return other,
+    }
+    let mut ids = Vec::new();
+    for (record, entry) in std::mem::take(results) {
+        match session.names.learn(&session.client, &[record]).await {
+            Ok(of_one) => {
+                ids.extend(of_one);
+                results.push((record, entry));
+            }
+            Err(e) if e.class() == Class::Record => {
+                still.insert(entry.offset, StillDead::refused(e.to_string()));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(ids)
+}
+
+/// Takes the letters in hand, but those that another writer has or is done with.
+async fn ours(session: &Session, letters: &[(Letter, Content)]) -> Result<HashSet<i64>, Fault> {
+    let ids: Vec<_> = letters.iter().map(|(letter, _)| letter.id).collect();
+    let query = "select id from dead_letters where id = any($1) and resolved_at is null for update skip locked";
+    let rows = session.client.query_typed(query, &[(&ids, Type::INT8_ARRAY)]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 async fn failed(session: &Session, letter: &Letter, still: StillDead, keep: &Keep) -> Result<Retried, Fault> {

@@ -6,6 +6,9 @@ create table dead_copies (
 ) strict;
 insert into dead_copies (letter) select id from dead_letters;
 
+-- What is due is found without a look at every letter that waits, or has waited.
+create index dead_letters_due on dead_letters (next_retry_at, id) where resolved_at is null;
+
 create trigger dead_letter_to_copy after insert on dead_letters
 begin
     insert or ignore into dead_copies (letter) values (new.id);

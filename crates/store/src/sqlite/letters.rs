@@ -6,32 +6,40 @@ use super::{
 };
 use crate::{
     Keep, Letter, Retried, Select, StoreError, dead,
-    letters::{COLUMNS, StillDead, entry, next_retry, revived},
+    letters::{COLUMNS, StillDead, due_ids, entry, next_retry, revived},
 };
 use ::sqlite::Error;
-use model::{UnixMs, batch::Content, mark::Marked};
+use model::{UnixMs, batch::Content};
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-/// What a [`Select`] means; its parameters are the first six. Times are texts of one length, which sort as times do.
+/// What a [`Select`] means; its parameters are the first five. Times are texts of one length, which sort as times do.
 const WHERE: &str = "(?1 is null or id in (select value from json_each(?1))) and (?2 is null or reason = ?2)
-    and (?3 is null or key = ?3) and (?4 is null or failed_at < ?4) and (?5 is null or (resolved_at is not null) = ?5)
-    and (?6 is null or next_retry_at <= ?6 and resolved_at is null)";
+    and (?3 is null or key = ?3) and (?4 is null or failed_at < ?4) and (?5 is null or (resolved_at is not null) = ?5)";
 
 impl SqliteStore {
     pub(crate) async fn letters(&mut self, select: &Select, after: i64, most: u32) -> Result<Vec<Letter>, StoreError> {
-        let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > ?7 order by id limit ?8");
+        let query = format!("select {COLUMNS} from dead_letters where {WHERE} and id > ?6 order by id limit ?7");
         let query = bound(query, select).bind(after).bind(most);
         let rows = query.fetch_all(self.connection.sql()).await;
         let letters = rows.and_then(|rows| rows.iter().map(letter).collect());
         letters.map_err(|e| Error::new("read dead letters in", self.file.path(), e).into())
     }
 
+    pub(crate) async fn due_letters(&mut self, now: UnixMs, most: u32) -> Result<Vec<Letter>, StoreError> {
+        let ids = due_ids("?1", "?2");
+        let query = format!("select {COLUMNS} from dead_letters where id in ({ids}) order by next_retry_at, id");
+        let query = sqlx::query(AssertSqlSafe(query)).bind(now.to_string()).bind(most);
+        let rows = query.fetch_all(self.connection.sql()).await;
+        let letters = rows.and_then(|rows| rows.iter().map(letter).collect());
+        letters.map_err(|e| Error::new("read dead letters in", self.file.path(), e).into())
+    }
+
     pub(crate) async fn make_due(&mut self, select: &Select, now: UnixMs) -> Result<u64, StoreError> {
-        let update = format!("update dead_letters set next_retry_at = ?7 where {WHERE} and resolved_at is null");
+        let update = format!("update dead_letters set next_retry_at = ?6 where {WHERE} and resolved_at is null");
         let made = bound(update, select).bind(now.to_string()).execute(self.connection.sql()).await;
         let made = made.map(|done| done.rows_affected());
         made.map_err(|e| Error::new("make dead letters due in", self.file.path(), e).into())
@@ -46,29 +54,33 @@ impl SqliteStore {
 
     pub(crate) async fn retry(
         &mut self,
-        letter: &Letter,
-        content: &Content,
+        letters: &[(Letter, Content)],
         keep: &Keep,
-    ) -> Result<Retried, StoreError> {
-        let retried = match revived(letter, content, keep) {
-            Ok(record) => self.retry_result(letter, record, keep).await,
-            Err(still) => failed(self.connection.sql(), letter, still, keep).await,
-        };
-        retried.map_err(|e| Error::new("try a dead letter again in", self.file.path(), e).into())
+    ) -> Result<Vec<Retried>, StoreError> {
+        let retried = self.retry_all(letters, keep).await;
+        retried.map_err(|e| Error::new("try dead letters again in", self.file.path(), e).into())
     }
 
-    /// The row and the letter's resolution, both or neither.
-    async fn retry_result(&mut self, letter: &Letter, record: &Marked, keep: &Keep) -> sqlx::Result<Retried> {
+    /// The rows and what becomes of their letters, or nothing.
+    async fn retry_all(&mut self, letters: &[(Letter, Content)], keep: &Keep) -> sqlx::Result<Vec<Retried>> {
         // As with a batch: numbers count once they are committed.
         let mut names = std::mem::take(&mut self.names);
         self.connection.begin().await?;
         let work = async {
-            let sql = self.connection.sql();
-            let ids = names.ids(sql, record).await?;
-            match self.inserts.insert(sql, &[(Row::new(record, ids), &entry(letter))]).await? {
-                Inserted::Refused(why) => failed(sql, letter, StillDead::refused(why), keep).await,
-                Inserted::Rows(_) => resolve(sql, letter, keep).await,
+            let (sql, mut became) = (self.connection.sql(), Vec::with_capacity(letters.len()));
+            for (letter, content) in letters {
+                became.push(match revived(letter, content, keep) {
+                    Ok(record) => {
+                        let ids = names.ids(sql, record).await?;
+                        match self.inserts.insert(sql, &[(Row::new(record, ids), &entry(letter))]).await? {
+                            Inserted::Refused(why) => failed(sql, letter, StillDead::refused(why), keep).await?,
+                            Inserted::Rows(_) => resolve(sql, letter, keep).await?,
+                        }
+                    }
+                    Err(still) => failed(sql, letter, still, keep).await?,
+                });
             }
+            Ok(became)
         };
         let work = work.await;
         let retried = self.connection.end(work).await?;
@@ -85,7 +97,6 @@ fn bound(text: String, select: &Select) -> Query<'static, Sqlite, SqliteArgument
         .bind(select.target.as_ref().map(|target| target.as_bytes().to_vec()))
         .bind(select.before.map(|at| at.to_string()))
         .bind(select.resolved)
-        .bind(select.due.map(|at| at.to_string()))
 }
 
 async fn resolve(sql: &mut SqliteConnection, letter: &Letter, keep: &Keep) -> sqlx::Result<Retried> {

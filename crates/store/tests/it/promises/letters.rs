@@ -29,7 +29,7 @@ async fn allow_poison(s: &Stage) {
 
 async fn retry(s: &mut Stage, letter: &Letter, keep: &Keep) -> Retried {
     let content = bus::record::decode(&letter.value, keep.now);
-    s.store.retry(letter, &content, keep).await.unwrap()
+    s.store.retry(&[(letter.clone(), content)], keep).await.unwrap().remove(0)
 }
 
 #[tokio::test]
@@ -103,11 +103,59 @@ async fn letters_are_found_by_what_is_said_of_them_page_by_page() {
     let before = |ms| Select { before: Some(UnixMs(KEEP.now.0 + ms)), ..Select::default() };
     assert_eq!((all(&mut s, before(0)).await.len(), all(&mut s, before(1)).await.len()), (0, 8));
     assert_eq!(all(&mut s, Select { resolved: Some(true), ..Select::default() }).await, []);
-    let due = |s: u64| Select { due: Some(KEEP.now + Duration::from_secs(s)), ..Select::default() };
-    assert_eq!((all(&mut s, due(59)).await.len(), all(&mut s, due(60)).await.len()), (0, 7));
+    let after = |s: u64| KEEP.now + Duration::from_secs(s);
+    assert_eq!(s.store.due_letters(after(59), 100).await.unwrap(), []);
+    assert_eq!(s.store.due_letters(after(60), 100).await.unwrap(), everything[1..]);
 
     assert_eq!(s.store.make_due(&named, KEEP.now).await.unwrap(), 2);
-    assert_eq!(ids(&all(&mut s, due(0)).await), [everything[1].id, everything[5].id]);
+    assert_eq!(ids(&s.store.due_letters(after(0), 100).await.unwrap()), [everything[1].id, everything[5].id]);
+    assert_eq!(
+        ids(&s.store.due_letters(after(60), 3).await.unwrap()),
+        [everything[1].id, everything[5].id, everything[2].id]
+    );
     assert_eq!(s.store.purge(&of("refused")).await.unwrap(), 7);
     assert_eq!(all(&mut s, Select::default()).await, everything[..1]);
+}
+
+#[tokio::test]
+async fn letters_that_are_tried_together_fare_each_by_itself() {
+    let mut s = stage().await;
+    refuse_poison(&s).await;
+    let lines = [line(1, 0, POISON), "{".to_owned(), line(2, 0, POISON), line(3, 0, POISON), line(1, 0, POISON)];
+    s.follow("log", &lines).await;
+    let mut letters = all(&mut s, Select::default()).await;
+    // One that was mended by hand, and one that is gone meanwhile.
+    letters[0].value = line(1, 0, "").into_bytes();
+    letters[4].value = line(1, 0, ",\"status\":204").into_bytes();
+    s.store.purge(&Select { ids: Some(vec![letters[3].id]), ..Select::default() }).await.unwrap();
+    let decoded: Vec<_> = letters
+        .into_iter()
+        .map(|letter| {
+            let content = bus::record::decode(&letter.value, KEEP.now);
+            (letter, content)
+        })
+        .collect();
+    let became = s.store.retry(&decoded, &KEEP).await.unwrap();
+    assert_eq!((&became[0], &became[4]), (&Retried::Resolved, &Retried::Resolved));
+    assert!(matches!(&became[1], Retried::Failed(_)), "{became:?}");
+    assert!(matches!(&became[2], Retried::Failed(why) if why.contains("no_poison_here")), "{became:?}");
+    assert_eq!(s.place.rows("select target, status from results").await, [[Some("t1".to_owned()), None]]);
+    let attempts = "select attempts from dead_letters where resolved_at is null order by id";
+    assert_eq!(s.query(attempts).await, "2\n2");
+}
+
+#[tokio::test]
+async fn letters_are_read_so_many_bytes_at_a_time() {
+    let mut s = stage().await;
+    refuse_poison(&s).await;
+    let long = "x".repeat(60_000);
+    for n in 0..5 {
+        let more = format!("{POISON},\"x1\":\"{long}\",\"x2\":\"{long}\"");
+        let lines: Vec<_> = (0..20).map(|m| line(20 * n + m, 0, &more)).collect();
+        s.follow("log", &lines).await;
+    }
+    let later = UnixMs(KEEP.now.0 + 3_600_000);
+    let first = s.store.due_letters(later, 500).await.unwrap();
+    assert!((60..80).contains(&first.len()), "{}", first.len());
+    assert_eq!(s.store.due_letters(later, 10).await.unwrap(), first[..10]);
 }

@@ -5,7 +5,7 @@ use store::{OpenError, Settings, Store};
 use tokio_util::sync::CancellationToken;
 
 /// Takes away what later versions added.
-const BACK_TO_ONE: &str = "drop trigger dead_letter_to_copy; drop trigger dead_letter_gone; drop table dead_copies;
+const BACK_TO_ONE: &str = "drop trigger dead_letter_to_copy; drop trigger dead_letter_gone; drop table dead_copies; drop index dead_letters_due;
     drop table gaps; pragma user_version = 1";
 
 /// A file of version 1, with rows.
