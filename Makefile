@@ -59,6 +59,7 @@ bench: setup-bench ## Measure beside the floor program, on nginx (docs/performan
 	target/release/bench all $(ARGS)
 	target/release/bench store
 	target/release/bench roles
+	target/release/bench upkeep
 	target/release/bench scale
 	target/release/bench accuracy
 

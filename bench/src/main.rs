@@ -15,6 +15,7 @@ mod roles;
 mod rows;
 mod scale;
 mod store;
+mod upkeep;
 
 use clap::{Parser, Subcommand};
 use load::Load;
@@ -59,6 +60,17 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         millions: f64,
     },
+    /// A day dropped beside writers and readers, and dead letters replayed
+    Upkeep {
+        /// The built `lapwing`
+        #[arg(long, default_value = "target/release/lapwing")]
+        bin: PathBuf,
+        /// Million rows in the day
+        #[arg(long, default_value_t = 14.4)]
+        millions: f64,
+        #[arg(long, default_value_t = 100_000)]
+        letters: u64,
+    },
     /// 100,000 targets in one process, and 2,000 slow checks at a time
     Scale {
         /// The built `lapwing`
@@ -84,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Command::All { bin, seconds, rounds } => report::all(&bin, Duration::from_secs(seconds), rounds),
         Command::Store { rounds, sustained } => store::all(rounds, sustained),
         Command::Roles { bin, millions } => roles::all(&bin, millions),
+        Command::Upkeep { bin, millions, letters } => upkeep::all(&bin, millions, letters),
         Command::Scale { bin } => scale::all(&bin),
         Command::Accuracy { bin } => accuracy::all(&bin),
         Command::Floor(load) => load.run(floor::Floor::new),
