@@ -168,12 +168,24 @@ pub enum ConfigCommand {
     /// Print the effective configuration, secrets hidden
     #[command(after_help = "Example:\n  lapwing config show -c lapwing.yaml")]
     Show,
-    /// Print the JSON Schema, for editors
-    #[command(after_help = "Example:\n  lapwing config schema > lapwing.schema.json")]
-    Schema,
+    /// Print the JSON Schema, for editors; or that of the results, for those who read them
+    #[command(
+        after_help = "Examples:\n  lapwing config schema > lapwing.schema.json\n  lapwing config schema --record > record.schema.json\n  lapwing config schema --asyncapi > lapwing.asyncapi.json"
+    )]
+    Schema(SchemaArgs),
     /// Write a commented starter file
     #[command(after_help = "Example:\n  lapwing config init -c lapwing.yaml")]
     Init(InitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The JSON Schema of a result record instead: a line of `check --json`, a message of the topic
+    #[arg(long)]
+    pub record: bool,
+    /// The AsyncAPI document of the topics instead: keys, headers, records
+    #[arg(long, conflicts_with = "record")]
+    pub asyncapi: bool,
 }
 
 #[derive(Debug, Args)]

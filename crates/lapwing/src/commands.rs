@@ -1,7 +1,7 @@
 //! The commands that do one small thing and end.
 
 use crate::{
-    cli::{Cli, InitArgs, Shared},
+    cli::{Cli, InitArgs, SchemaArgs, Shared},
     exit::{self, Exit},
     reload::Source,
 };
@@ -29,8 +29,13 @@ pub fn config_show(shared: &Shared) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn config_schema() -> Done {
-    let schema = serde_json::to_string_pretty(&config::schema()).context("write the schema")?;
+pub fn config_schema(args: &SchemaArgs) -> Done {
+    let schema = match args {
+        SchemaArgs { record: true, .. } => bus::record::schema(),
+        SchemaArgs { asyncapi: true, .. } => bus::record::asyncapi(),
+        SchemaArgs { .. } => config::schema(),
+    };
+    let schema = serde_json::to_string_pretty(&schema).context("write the schema")?;
     exit::print(&format!("{schema}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

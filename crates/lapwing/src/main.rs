@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Command::Config { command } => match command {
             ConfigCommand::Check => commands::config_check(&cli.shared),
             ConfigCommand::Show => commands::config_show(&cli.shared),
-            ConfigCommand::Schema => commands::config_schema(),
+            ConfigCommand::Schema(args) => commands::config_schema(args),
             ConfigCommand::Init(args) => commands::config_init(&cli.shared, args),
         },
         Command::Db { command } => match command {

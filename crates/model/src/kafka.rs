@@ -2,6 +2,11 @@
 
 use std::{fmt, path::PathBuf};
 
+/// The topic of the results, unless a config names another.
+pub const RESULTS_TOPIC: &str = "lapwing.results";
+/// The topic of the dead letters, unless a config names another.
+pub const DEAD_TOPIC: &str = "lapwing.results.dead";
+
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSetting {
     /// Some of the brokers, `host:port`; at least one.

@@ -11,4 +11,5 @@ mod kafka;
 mod logs;
 mod queue;
 mod record_read;
+mod record_schema;
 mod record_written;

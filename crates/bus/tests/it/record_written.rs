@@ -220,7 +220,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_result()(
+    pub fn any_result()(
         target in "[a-z0-9][a-z0-9._-]{0,127}",
         location in "[a-z0-9][a-z0-9._-]{0,127}",
         (name, group, url) in (any_text(), option::of(any_text()), any_text()),

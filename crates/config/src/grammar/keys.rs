@@ -67,8 +67,8 @@ pub(crate) static KAFKA: Shape = Shape {
     exclusive: &[],
     keys: &[
         key("brokers", Kind::some(&HOST_PORT), "Some of the brokers, host:port.").required(),
-        key("topic", TOPIC, "The topic of the results.").or("lapwing.results"),
-        key("dead_topic", TOPIC, "The topic of the dead letters.").or("lapwing.results.dead"),
+        key("topic", TOPIC, "The topic of the results.").or(model::kafka::RESULTS_TOPIC),
+        key("dead_topic", TOPIC, "The topic of the dead letters.").or(model::kafka::DEAD_TOPIC),
         key("group", NAME, "The consumer group of the writers.").or("lapwing-writer"),
         key("partitions", Kind::Whole { min: 1, max: 10_000 }, "When the topic has to be created.").or("6"),
         key(

@@ -43,4 +43,6 @@ mod mistakes;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod secrets;
