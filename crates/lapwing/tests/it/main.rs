@@ -41,6 +41,8 @@ mod help;
 #[cfg(test)]
 mod mistakes;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod schemas;
