@@ -88,9 +88,9 @@ pub enum Command {
     /// Print completions for a shell
     #[command(after_help = "Example:\n  lapwing completions bash > /etc/bash_completion.d/lapwing")]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
-    #[command(after_help = "Example:\n  lapwing man > lapwing.1")]
-    Man,
+    /// Print the manual page, or write that of every command
+    #[command(after_help = "Examples:\n  lapwing man > lapwing.1\n  lapwing man --folder /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +193,13 @@ pub struct InitArgs {
     /// Print it instead
     #[arg(long)]
     pub stdout: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write lapwing.1, lapwing-run.1 and all the others into this folder instead
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

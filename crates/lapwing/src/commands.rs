@@ -1,7 +1,7 @@
 //! The commands that do one small thing and end.
 
 use crate::{
-    cli::{Cli, InitArgs, SchemaArgs, Shared},
+    cli::{Cli, InitArgs, ManArgs, SchemaArgs, Shared},
     exit::{self, Exit},
     reload::Source,
 };
@@ -11,6 +11,7 @@ use config::Environment;
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -64,9 +65,24 @@ pub fn completions(shell: clap_complete::Shell) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn man() -> Done {
+pub fn man(args: &ManArgs) -> Done {
+    if let Some(folder) = &args.folder {
+        let mut all = Cli::command().disable_help_subcommand(true);
+        all.build();
+        pages(all, folder).with_context(|| format!("write the manual pages into {}", folder.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut text = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut text).context("write the manual page")?;
     exit::print(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The page of a command, and those of the commands below it.
+fn pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands() {
+        pages(below.clone(), folder)?;
+    }
+    let page = clap_mangen::Man::new(command).source(concat!("lapwing ", env!("CARGO_PKG_VERSION")));
+    page.generate_to(folder).map(drop)
 }

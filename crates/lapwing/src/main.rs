@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         },
         Command::Dead { command } => dead::dead(&cli.shared, command),
         Command::Completions { shell } => commands::completions(*shell),
-        Command::Man => commands::man(),
+        Command::Man(args) => commands::man(args),
     };
     done.unwrap_or_else(Exit::tell)
 }

@@ -70,6 +70,26 @@ fn completions_and_the_manual_page_are_printed() {
 }
 
 #[test]
+fn every_command_that_a_manual_page_refers_to_has_one() {
+    let program = program();
+    let output = program.run(&["man", "--folder", "."]);
+    assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (0, "", ""), "{output}");
+    for (page, refers_to) in
+        [("lapwing", "run"), ("lapwing", "man"), ("lapwing-config", "check"), ("lapwing-dead", "replay")]
+    {
+        let page = program.read(&format!("{page}.1"));
+        let other = format!("{refers_to}(1)");
+        assert!(page.contains(&other), "{other} is missing from\n{page}");
+    }
+    for page in ["lapwing-run", "lapwing-man", "lapwing-config-check", "lapwing-dead-replay"] {
+        assert!(program.read(&format!("{page}.1")).contains("SYNOPSIS"), "{page}");
+    }
+    let output = program.run(&["man", "--folder", "nowhere"]);
+    assert_eq!(output.code, 3, "{output}");
+    assert!(output.stderr.contains("nowhere"), "{output}");
+}
+
+#[test]
 fn config_schema_is_json_and_the_starter_file_is_a_good_configuration() {
     let program = program();
     let schema = program.run(&["config", "schema"]);
