@@ -6,12 +6,14 @@ SHELL := /bin/bash
 CARGO ?= cargo
 ARGS ?=
 ROUNDS ?= 300
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 # What `make services` serves at this moment, unless the environment or a .env names something else.
 with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-producer run-consumer services test test-unit soak torture lint bench setup setup-bench setup-services
+.PHONY: help run run-producer run-consumer services test test-unit soak torture lint bench build install dist setup setup-bench setup-services
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +50,12 @@ torture: setup-services ## Kill everything, whenever, ROUNDS times (300), and pr
 	@ROUNDS=$(ROUNDS) exec $(or $(CARGO_TARGET_DIR),target)/debug/services exec -- \
 		$(CARGO) test --locked --workspace --test it torture -- --nocapture $(ARGS)
 
-lint: setup ## Check format, lints, licences and advisories
+lint: setup ## Check format, lints, licences, advisories, and what is in packaging/
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
 	else echo "lint: cargo-deny is not installed; licences and duplicates were not checked (cargo install cargo-deny)"; fi
+	@scripts/lint-packaging
 
 bench: setup-bench ## Measure beside the floor program, on nginx (docs/performance.md says how to read it)
 	$(CARGO) build --release --locked -p lapwing -p bench
@@ -62,6 +65,19 @@ bench: setup-bench ## Measure beside the floor program, on nginx (docs/performan
 	target/release/bench upkeep
 	target/release/bench scale
 	target/release/bench accuracy
+
+build: setup ## Build target/release/lapwing
+	$(CARGO) build --release --locked -p lapwing
+
+# Builds only what is not built: `make build` as you, `sudo make install` as who may write there and has no cargo.
+install: ## Install program, manual, completions, systemd units and samples under PREFIX (/usr/local; DESTDIR goes before it)
+	@[ -x $(release)/lapwing ] || $(MAKE) build
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install $(release)/lapwing
+
+dist: build ## Pack the same as target/dist/lapwing-VERSION-TARGET.tar.gz, with SHA256SUMS beside it
+	@scripts/dist $(release)/lapwing target/dist
+
+release = $(or $(CARGO_TARGET_DIR),target)/release
 
 setup:
 	@scripts/need cargo cc

@@ -68,3 +68,11 @@ pub fn target(lines: &[&str]) -> String {
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
+
+/// The configurations that we hand out.
+pub fn samples() -> Vec<PathBuf> {
+    let names = std::fs::read_dir(repository()).expect("the repository").map(|entry| entry.expect("an entry").path());
+    let mut samples: Vec<_> = names.filter(|path| path.to_string_lossy().ends_with(".sample.yaml")).collect();
+    samples.sort();
+    samples
+}

@@ -1,7 +1,7 @@
 //! The files that we hand out are good ones.
 
-use crate::helper::{Folder, repository};
-use config::{Environment, load};
+use crate::helper::{Folder, repository, samples};
+use config::{Environment, StoreSetting, load};
 
 #[test]
 fn the_sample_loads_and_watches_lapwing_itself() {
@@ -34,6 +34,40 @@ fn the_sample_of_both_roles_loads_with_and_without_what_the_sample_of_the_enviro
     assert_eq!(brokers(&loaded(&named)), ["broker-1:9092"]);
     for variable in ["LAPWING_KAFKA", "LAPWING_STORE"] {
         assert!(text.contains(&format!("#{variable}=")), "{variable} is not in .env.sample");
+    }
+}
+
+#[test]
+fn every_sample_loads_with_nothing_in_the_environment() {
+    let samples = samples();
+    assert!(samples.len() >= 2, "{samples:?}");
+    for sample in samples {
+        load(&sample, &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn the_sample_of_both_roles_loads_with_what_compose_gives_it() {
+    let compose = std::fs::read_to_string(repository().join("compose.yaml")).unwrap();
+    let given = compose.lines().filter_map(|line| line.trim().split_once(": "));
+    let given: Vec<_> = given.filter(|(name, _)| name.starts_with("LAPWING_") && *name != "LAPWING_HEALTH").collect();
+    let sample = repository().join("lapwing.kafka.sample.yaml");
+    let text = std::fs::read_to_string(&sample).unwrap();
+    for (name, _) in &given {
+        assert!(text.contains(&format!("${{{name}:-")), "{name} is not asked for");
+    }
+    let password = "${LAPWING_DB_PASSWORD:?choose one in .env}";
+    let given: Vec<_> = given.into_iter().map(|(name, value)| (name, value.replace(password, "secret"))).collect();
+    let variables: Environment = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let config = load(&sample, &variables).unwrap_or_else(|e| panic!("{e}"));
+    let StoreSetting::Postgres(store) = &config.store else { panic!("{:?}", config.store) };
+    assert_eq!((store.host_str(), store.password()), (Some("postgres"), Some("secret")));
+    assert_eq!(config.kafka.expect("a section kafka").brokers, ["kafka:9092"]);
+    let url = |id: &str| config.targets.iter().find(|t| t.id.as_str() == id).expect("a target").url.to_string();
+    assert_eq!([url("prober"), url("writer")], ["http://probe:9464/healthz", "http://write:9465/healthz"]);
+    let environment = std::fs::read_to_string(repository().join(".env.sample")).unwrap();
+    for name in ["LAPWING_DB_PASSWORD", "LAPWING_YAML", "LAPWING_IMAGE"] {
+        assert!(compose.contains(&format!("${{{name}:")) && environment.contains(&format!("#{name}=")), "{name}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The JSON Schema says what the loader says, as far as a schema can.
 
-use crate::helper::{Folder, repository, target};
+use crate::helper::{Folder, samples, target};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Value, json};
 
@@ -70,8 +70,10 @@ fn the_schema_is_one() {
 
 #[test]
 fn it_accepts_the_files_that_we_hand_out() {
-    let sample = std::fs::read_to_string(repository().join("lapwing.sample.yaml")).expect("the sample");
-    assert_eq!(complaints(&sample), [""; 0]);
+    for sample in samples() {
+        let text = std::fs::read_to_string(&sample).expect("a sample");
+        assert_eq!(complaints(&text), [""; 0], "{sample:?}");
+    }
     assert_eq!(complaints(config::starter()), [""; 0]);
 }
 
