@@ -13,8 +13,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
-    && groupadd --system --gid 10001 lapwing \
-    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/lapwing lapwing \
+    && groupadd --gid 10001 lapwing \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/lapwing lapwing \
     && install -d -o lapwing -g lapwing -m 750 /var/lib/lapwing
 COPY --from=build /lapwing /usr/local/bin/lapwing
 USER 10001:10001
