@@ -6,6 +6,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 ARGS ?=
 ROUNDS ?= 300
+BEFORE ?= v0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -13,7 +14,7 @@ DESTDIR ?=
 with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-producer run-consumer services test test-unit soak torture lint bench build install dist setup setup-bench setup-services
+.PHONY: help run run-producer run-consumer services test test-unit soak torture upgrade lint bench build install dist setup setup-bench setup-services
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,16 @@ test-unit: setup ## Run only the tests that open no sockets and start no program
 
 soak: setup ## Run the tests that are too heavy for every day: checks beside twenty busy loops
 	$(CARGO) test --locked --workspace --test it twenty_busy_loops -- --ignored $(ARGS)
+
+# With the dependencies that are compiled already. The tests' own program is made again after it.
+upgrade: setup-services ## Replace programs of the last version (BEFORE) by this one's while they work, and prove that each result is one row
+	@git rev-parse --quiet --verify '$(BEFORE)^{commit}' >/dev/null || { echo "upgrade: there is no $(BEFORE) here (git fetch --tags)" >&2; exit 1; }
+	rm -rf target/before && git worktree prune && git worktree add --quiet --detach target/before/src $(BEFORE)
+	$(CARGO) build --locked --workspace --bin lapwing --manifest-path target/before/src/Cargo.toml --target-dir target
+	mv target/debug/lapwing target/before/lapwing && git worktree remove --force target/before/src
+	$(CARGO) test --locked --workspace --no-run
+	@LAPWING_BEFORE=$(CURDIR)/target/before/lapwing exec $(or $(CARGO_TARGET_DIR),target)/debug/services exec -- \
+		$(CARGO) test --locked --workspace --test it upgrade:: -- --ignored --nocapture $(ARGS)
 
 # All crates: for one alone cargo would choose other features, and build the client of Kafka once more.
 torture: setup-services ## Kill everything, whenever, ROUNDS times (300), and prove that each result is one row

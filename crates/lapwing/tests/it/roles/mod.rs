@@ -8,5 +8,6 @@ mod passing;
 mod poison;
 mod stage;
 mod torture;
+mod upgrade;
 mod upkeep;
 mod waiting;

@@ -4,7 +4,7 @@ use crate::at_work::{LIMIT, Lapwing, program};
 use crate::tables::Row;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use testkit::{OnWire, Running, TestDatabase, Topic, eventually, free_port, kafka_brokers, unique};
+use testkit::{OnWire, Program, Running, TestDatabase, Topic, eventually, free_port, kafka_brokers, unique};
 
 pub struct Stage {
     pub database: TestDatabase,
@@ -144,7 +144,12 @@ pub struct Role {
 
 impl Role {
     pub fn new(role: &'static str, config: &str) -> Self {
-        let role = Self { role, at: Lapwing { program: program(), port: free_port() } };
+        Self::of(program(), role, config)
+    }
+
+    /// A role of another program than this version's.
+    pub fn of(program: Program, role: &'static str, config: &str) -> Self {
+        let role = Self { role, at: Lapwing { program, port: free_port() } };
         role.configure(config);
         role
     }

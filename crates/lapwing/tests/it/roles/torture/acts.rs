@@ -24,12 +24,16 @@ pub enum Act {
     KillProberWithoutKafka,
     /// At one moment: as when the power goes.
     KillServices,
+    /// Records come that are no results.
+    Poison,
+    /// A day is there that retention drops, whoever of the keepers comes first.
+    OldDay,
     /// A writer is stopped at a moment, until the other has its partitions and has gone on, and then continued.
     Zombie(Moment),
 }
 
-/// Thirty rounds. What takes long is rare.
-const ROUNDS: [Act; 30] = [
+/// What takes long is rare.
+const ROUNDS: [Act; 34] = [
     Act::KillProberWithoutKafka,
     Act::KillProber,
     Act::KillProber,
@@ -58,6 +62,10 @@ const ROUNDS: [Act; 30] = [
     Act::KillPostgresAt(Moment::Committed),
     Act::KillKafka,
     Act::KillServices,
+    Act::Poison,
+    Act::Poison,
+    Act::OldDay,
+    Act::OldDay,
     Act::Zombie(Moment::Begin),
     Act::Zombie(Moment::CopyDone),
 ];
@@ -120,6 +128,8 @@ impl House {
                 self.postgres.kill9();
                 tokio::join!(self.kafka.restart(), self.postgres.restart());
             }
+            Act::Poison => self.poison(1 + dice.below(5)),
+            Act::OldDay => self.make_an_old_day().await,
             Act::Zombie(moment) => self.make_a_zombie(moment).await,
         }
     }

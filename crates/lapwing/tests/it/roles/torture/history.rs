@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use testkit::OnWire;
 use tokio::task::block_in_place;
 
+/// Partition and offset.
+type Place = (i64, i64);
+
 /// Target, location and slot.
 type Identity = [String; 3];
 
@@ -14,8 +17,12 @@ type Identity = [String; 3];
 pub struct History {
     /// All that is in the topic, each partition's in their order.
     pub records: Vec<OnWire>,
+    /// What else is in it, by partition and offset.
+    pub poison: Vec<Place>,
     pub rows: Vec<Row>,
-    pub letters: usize,
+    /// Where the dead letters came from, and those in the dead topic.
+    pub letters: Vec<Place>,
+    pub copies: Vec<Place>,
     /// How far each queue has counted.
     pub queues: BTreeMap<String, i64>,
 }
@@ -23,13 +30,19 @@ pub struct History {
 impl History {
     /// After everything in the topic was stored, and the probers were stopped in good order.
     pub async fn of(stage: &Stage, records: Vec<OnWire>, probers: &[&Role]) -> Self {
-        let letters = stage.select("select id from dead_letters").await.len();
+        let letters = stage.select("select partition, \"offset\" from dead_letters").await;
+        let letters = letters.iter().map(|row| ["partition", "offset"].map(|key| row[key].as_i64().unwrap()).into());
+        let copies = stage.dead_topic().all();
+        let copies = copies.iter().map(|copy| ["partition", "offset"].map(|name| dead_header(copy, name)).into());
+        let (records, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| !is_poison(record));
+        let poison = others.iter().map(|record| (record.partition.into(), record.offset)).collect();
+        let (letters, copies) = (letters.collect(), copies.collect());
         let queues = block_in_place(|| probers.iter().map(|prober| queue(prober)).collect());
-        Self { records, rows: rows(stage).await, letters, queues }
+        Self { records, poison, rows: rows(stage).await, letters, copies, queues }
     }
 
-    /// Every result that a queue has held is in the topic, and each identity in the topic is one row, that of its first record.
-    /// Otherwise what is wrong.
+    /// Every result that a queue has held is in the topic, and each identity in the topic is one row, that of its first record. What
+    /// is no result is one letter, and has a copy in the dead topic. Otherwise what is wrong.
     pub fn verify(&self) -> Result<(), String> {
         let mut wrong = self.never_came();
         let mut firsts: BTreeMap<Identity, Row> = BTreeMap::new();
@@ -57,8 +70,14 @@ impl History {
         // A machine that can't keep up may say so of itself, not of the sites: they are well.
         let ill = rows.values().filter(|row| row["verdict"] != "up" && row["verdict"] != "unknown");
         must_be_none("not up", ill.map(json).collect());
-        if self.letters > 0 {
-            wrong.push(format!("{} dead letters", self.letters));
+        let mut letters = self.letters.clone();
+        letters.sort_unstable();
+        if letters != self.poison {
+            wrong.push(format!("{} dead letters of {} records that are no results", letters.len(), self.poison.len()));
+        }
+        let (letters, copies): (BTreeSet<_>, BTreeSet<_>) = (letters.iter().collect(), self.copies.iter().collect());
+        if letters != copies {
+            wrong.push(format!("{} letters, and copies of {}", letters.len(), copies.len()));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
@@ -95,6 +114,20 @@ fn queue(prober: &Role) -> (String, i64) {
     let file = prober.at.queue();
     let id = tables::value(&file, "select id from queue");
     (id.as_str().unwrap().to_owned(), counted(&file) as i64)
+}
+
+/// Records that are no results, as the test puts them.
+pub const POISON: &[u8] = b"poison";
+
+fn is_poison(record: &OnWire) -> bool {
+    record.value.as_deref() == Some(POISON)
+}
+
+/// Where a copy says that its letter came from.
+fn dead_header(copy: &OnWire, part: &str) -> i64 {
+    let name = format!("lapwing-dead-{part}");
+    let (_, value) = copy.headers.iter().find(|(header, _)| *header == name).unwrap();
+    String::from_utf8(value.clone().unwrap()).unwrap().parse().unwrap()
 }
 
 fn identity(row: &Row) -> Identity {

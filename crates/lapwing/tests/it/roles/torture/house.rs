@@ -2,13 +2,13 @@
 
 use super::super::stage::{Role, Stage};
 use super::acts::Act;
-use super::history::History;
+use super::history::{History, POISON};
 use crate::at_work::stop;
 use crate::tables::Row;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::{
-    Kafka, Moment, Postgres, PostgresProxy, Running, Signal, Site, TestDatabase, eventually, step::resp, until,
+    Kafka, Moment, OnWire, Postgres, PostgresProxy, Running, Signal, Site, TestDatabase, eventually, step::resp, until,
 };
 
 /// Services start, groups settle and nothing is quick on a slow machine where everything is killed.
@@ -29,6 +29,7 @@ pub struct House {
     pub postgres: Postgres,
     pub lost_answers: u64,
     pub zombies: u64,
+    old_days: u64,
 }
 
 /// A role at work, until it is killed.
@@ -55,6 +56,7 @@ pub struct Tally {
     stagings: u64,
     /// Batches that begin where one had begun before.
     redeliveries: usize,
+    old_days: u64,
 }
 
 /// Looked at every five seconds: what one start repeats of the last is in the topic twice.
@@ -78,7 +80,18 @@ impl House {
         };
         let (probers, writers) = ([prober(), prober()], [writer(&one), writer(&two)]);
         let proxies = [one, two];
-        Self { probers, writers, proxies, stage, _site: site, kafka, postgres, lost_answers: 0, zombies: 0 }
+        Self {
+            probers,
+            writers,
+            proxies,
+            stage,
+            _site: site,
+            kafka,
+            postgres,
+            lost_answers: 0,
+            zombies: 0,
+            old_days: 0,
+        }
     }
 
     /// Waits until one more batch is stored.
@@ -100,6 +113,26 @@ impl House {
         self.stage.select("select partition, next from offsets order by partition").await
     }
 
+    /// Puts records into the topic that are no results.
+    pub fn poison(&self, count: u64) {
+        let partition = i32::try_from(count % PARTITIONS as u64).unwrap();
+        let record = || OnWire { partition, ..OnWire::value(POISON) };
+        self.stage.topic.put(&(0..count).map(|_| record()).collect::<Vec<_>>());
+    }
+
+    /// A day of long ago, with a row.
+    pub async fn make_an_old_day(&mut self) {
+        self.old_days += 1;
+        let day = format!("2020-01-{:02}", self.old_days % 28 + 1);
+        let name = format!("checks_{}", day.replace('-', ""));
+        let made = format!(
+            "create table if not exists {name} (like checks including all);
+             alter table checks attach partition {name} for values from ('{day} 00:00Z') to ('{day} 24:00Z');
+             insert into checks (due_at, target, location, facts) values ('{day} 12:00Z', 1, 1, 1)"
+        );
+        self.stage.database.execute(&made).await;
+    }
+
     /// Lets everything come to rest, stops it in good order, and tells what has happened.
     pub async fn end(mut self) -> (History, Tally) {
         for worker in self.probers.iter().chain(&self.writers) {
@@ -111,9 +144,16 @@ impl House {
             prober.stop();
         }
         let records = self.stage.all_is_stored().await;
+        // Those whom the dead had in hand, too; who stops copies what is left.
+        self.stage.database.execute("update dead_copies set taken_until = null").await;
         for writer in &mut self.writers {
             writer.stop();
         }
+        let pruned = self.writers[0].role.at.program.run(&["db", "prune"]);
+        assert_eq!(pruned.code, 0, "{pruned}");
+        let old =
+            self.stage.select("select relname from pg_class where relname like 'checks_2020%' and relkind = 'r'").await;
+        assert_eq!(old, [], "{pruned}");
         let probers = [&self.probers[0].role, &self.probers[1].role];
         (History::of(&self.stage, records, &probers).await, self.tally())
     }
@@ -134,17 +174,19 @@ impl House {
             doubles: self.seen(Moment::Double),
             stagings: self.seen(Moment::Staging),
             redeliveries: claims.len() - begun.len(),
+            old_days: self.old_days,
         }
     }
 }
 
 impl Tally {
     pub fn has_seen_everything(&self) {
-        let Self { lost_answers, settled_doubts, zombies, refused, doubles, stagings, redeliveries } = self;
+        let Self { lost_answers, settled_doubts, zombies, refused, doubles, stagings, redeliveries, old_days } = self;
         assert!(*lost_answers > 0 && *settled_doubts > 0, "no answer to a commit was lost: {self:?}");
         assert!(*zombies > 0 && refused >= zombies, "no zombie was refused: {self:?}");
         assert!(*doubles > 0 && *stagings > 0, "no row was there already: {self:?}");
         assert!(*redeliveries > 0, "no batch came again: {self:?}");
+        assert!(*old_days > 0, "no day expired: {self:?}");
     }
 }
 
