@@ -216,7 +216,10 @@ fn settings_have_defaults() {
     );
     assert_eq!(c.retention.daily, Duration::from_secs(10 * 365 * 86_400));
     assert_eq!(c.shutdown_grace, Duration::from_secs(10));
-    assert_eq!((c.probe.concurrency, c.probe.per_host, c.probe.user_agent.as_str()), (1000, 8, "lapwing/0.1.0"));
+    assert_eq!(
+        (c.probe.concurrency, c.probe.per_host, c.probe.user_agent.as_str()),
+        (1000, 8, concat!("lapwing/", env!("CARGO_PKG_VERSION")))
+    );
     assert_eq!(c.guard, model::guard::Guard::default());
 }
 
