@@ -18,8 +18,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often it looks without being told to, and before it tries again what it could not do.
+/// How often it looks without being told to, and tries again what it could not do.
 const LOOK: Duration = Duration::from_secs(60);
+/// The same for letters.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Between two steps of upkeep, for those who wait to write.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -78,9 +79,9 @@ impl Keeper {
 
     async fn work(&mut self) {
         loop {
-            let done = match self.copy().await {
-                Ok(()) => self.keep_house().await,
-                failed => failed,
+            let (done, again) = match self.copy().await {
+                Ok(()) => (self.keep_house().await, LOOK),
+                failed => (failed, AGAIN),
             };
             let next = match done {
                 Ok(()) => {
@@ -91,7 +92,7 @@ impl Keeper {
                 }
                 Err(why) => {
                     self.failed(&why);
-                    AGAIN
+                    again
                 }
             };
             tokio::select! {
