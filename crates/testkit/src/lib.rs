@@ -1,10 +1,11 @@
-//! For tests only: a site that can be told how to fail, certificates of every kind, a runner for the built program, real
+//! For tests only: a site and a name server that can be told how to fail, certificates of every kind, a runner for the built program, real
 //! PostgreSQL and Kafka, and a proxy that can cut.
 //!
 //! Nothing here is simulated. A [`Site`] speaks over real sockets, a [`Pki`] makes real certificates, a [`Program`] is a real process;
 //! what they show a test is what the world would. What stands in a variable is stopped when the variable goes, also when the test fails.
 
 mod fail;
+pub mod names;
 mod net;
 mod pki;
 mod process;

@@ -45,7 +45,7 @@ fn target(url: &str) -> Target {
     }
 }
 
-async fn check(server: &Server, guard: Guard, target: Target) -> (String, Look, CheckResult) {
+async fn check(server: &NameServer, guard: Guard, target: Target) -> (String, Look, CheckResult) {
     let machine = asking(server);
     let prober = Prober {
         resolver: machine.resolver,
@@ -66,7 +66,7 @@ async fn check(server: &Server, guard: Guard, target: Target) -> (String, Look, 
 
 /// A look-up that fails after 200 ms has them in `dns`, and nothing after it.
 async fn fails(want: &str, timeout_ms: u64, reply: Reply) {
-    let server = Server::new(move |_| late(200, reply.clone())).await;
+    let server = NameServer::new(move |_| late(200, reply.clone()));
     let asked = Target { timeout: Duration::from_millis(timeout_ms), ..target("http://x.test:1/") };
     let (said, look, result) = check(&server, Guard::default(), asked).await;
     assert_eq!(said, want);
@@ -92,7 +92,7 @@ async fn a_look_up_that_fails_has_its_reason_and_its_time_in_dns() {
 
 #[tokio::test]
 async fn the_look_ups_of_all_hops_add_up() {
-    let server = Server::new(|q| late(150, both_of(&q.name))).await;
+    let server = NameServer::new(|q| late(150, both_of(&q.name)));
     let site = Site::answer(|request| {
         let port = request.header("host").unwrap().rsplit(':').next().unwrap().to_owned();
         if request.path() == "/" {
@@ -109,7 +109,7 @@ async fn the_look_ups_of_all_hops_add_up() {
 
 #[tokio::test]
 async fn every_attempt_and_every_hop_looks_up_again() {
-    let server = Server::new(|q| if q.nth == 0 { Reply::Code(ResponseCode::NXDomain) } else { both() }).await;
+    let server = NameServer::new(|q| if q.nth == 0 { Reply::Code(ResponseCode::NXDomain) } else { both() });
     let site = Site::routes([("/", vec![redirect(302, "/end")]), ("/end", vec![resp(200, "ok")])]);
     let (said, look, _) =
         check(&server, Guard::default(), Target { retries: 1, ..target(&site.at("x.test", "/")) }).await;
@@ -119,7 +119,7 @@ async fn every_attempt_and_every_hop_looks_up_again() {
 
 #[tokio::test]
 async fn a_name_in_another_script_is_asked_for_in_its_ascii_form() {
-    let server = Server::new(|q| both_of(&q.name)).await;
+    let server = NameServer::new(|q| both_of(&q.name));
     let site = Site::serve([resp(200, "ok")]);
     let (said, ..) = check(&server, Guard::default(), target(&site.at("b\u{fc}cher.test", "/"))).await;
     assert_eq!((said.as_str(), server.names()), ("up", vec!["xn--bcher-kva.test".to_owned()]));
@@ -128,7 +128,7 @@ async fn a_name_in_another_script_is_asked_for_in_its_ascii_form() {
 
 #[tokio::test]
 async fn of_a_names_addresses_only_those_are_asked_that_may_be() {
-    let server = Server::new(|_| records(&[("x.test", "127.0.0.1"), ("x.test", "127.0.0.2")])).await;
+    let server = NameServer::new(|_| records(&[("x.test", "127.0.0.1"), ("x.test", "127.0.0.2")]));
     let forbidden = Site::serve([resp(200, "secret")]);
     let allowed = Site::setup().address("127.0.0.2").port(forbidden.port()).serve([resp(200, "ok")]);
     let guard = |list: &[&str]| Guard {

@@ -1,12 +1,11 @@
 //! Look-ups at a resolver on loopback that answers as it is told.
 
 mod checks;
-mod server;
 
 use super::*;
-use server::{Question, Reply, Server, Strange};
 use std::{collections::BTreeSet, time::Instant};
 use tempfile::TempDir;
+use testkit::names::{NameServer, Question, Reply, Strange};
 
 /// A machine that looks names up there.
 struct Machine {
@@ -22,7 +21,7 @@ fn machine(port: u16, resolv_conf: &str, hosts: &str) -> Machine {
     Machine { resolver: Resolver { system: System::new(conf, hosts_file, port), own: vec![] }, _files: files }
 }
 
-fn asking(server: &Server) -> Machine {
+fn asking(server: &NameServer) -> Machine {
     machine(server.port, "nameserver 127.0.0.1\n", "")
 }
 
@@ -58,7 +57,7 @@ fn split(six: Reply, four: Reply) -> impl Fn(&Question) -> Reply {
 }
 
 async fn check(want: &str, script: impl Fn(&Question) -> Reply + Send + Sync + 'static) {
-    let server = Server::new(script).await;
+    let server = NameServer::new(script);
     assert_eq!(asking(&server).look_up("x.test").await, want);
 }
 
@@ -122,7 +121,7 @@ async fn aliases_that_lead_in_a_circle_fail_after_few_questions() {
         };
         let whole: Vec<_> = circle.iter().map(|&n| (n, next(n))).collect();
         check("dns_failed dns", move |_| records(&whole)).await;
-        let server = Server::new(move |q| records(&[(&q.name, next(&q.name))])).await;
+        let server = NameServer::new(move |q| records(&[(&q.name, next(&q.name))]));
         let found = asking(&server).resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
         assert_eq!(found.message, "the aliases (CNAME) of x.test lead in a circle");
         assert!(server.asked().len() <= 32, "{} questions", server.asked().len());
@@ -138,7 +137,7 @@ async fn what_is_no_answer_to_the_question_is_ignored() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
-    let server = Server::new(|q| if q.tcp { both() } else { Reply::Truncated }).await;
+    let server = NameServer::new(|q| if q.tcp { both() } else { Reply::Truncated });
     assert_eq!(asking(&server).look_up("x.test").await, "::1 127.0.0.1");
     assert_eq!(server.asked().iter().filter(|q| q.tcp).count(), 2);
     check("dns_failed dns", |q| if q.tcp { Reply::Hangup } else { Reply::Truncated }).await;
@@ -153,21 +152,21 @@ async fn a_lost_packet_is_sent_again() {
 #[tokio::test]
 async fn the_next_resolver_is_asked_when_one_can_not_tell() {
     for broken in [Reply::Code(ResponseCode::ServFail), Reply::Code(ResponseCode::Refused), Reply::Silence] {
-        let good = Server::new(|_| both()).await;
-        let bad = Server::on("127.0.0.2", good.port, move |_| broken.clone()).await;
+        let good = NameServer::new(|_| both());
+        let bad = NameServer::on("127.0.0.2", good.port, move |_| broken.clone());
         let machine = machine(good.port, "nameserver 127.0.0.2\nnameserver 127.0.0.1\n", "");
         assert_eq!(machine.look_up("x.test").await, "::1 127.0.0.1");
         assert!(!bad.asked().is_empty());
     }
-    let good = Server::new(|_| both()).await;
+    let good = NameServer::new(|_| both());
     let closed = machine(good.port, "nameserver 127.0.0.3\nnameserver 127.0.0.1\n", "");
     assert_eq!(closed.look_up("x.test").await, "::1 127.0.0.1");
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_not_asked_for_elsewhere() {
-    let second = Server::new(|_| both()).await;
-    let first = Server::on("127.0.0.2", second.port, |_| Reply::Code(ResponseCode::NXDomain)).await;
+    let second = NameServer::new(|_| both());
+    let first = NameServer::on("127.0.0.2", second.port, |_| Reply::Code(ResponseCode::NXDomain));
     let machine = machine(second.port, "nameserver 127.0.0.2\nnameserver 127.0.0.1\n", "");
     assert_eq!(machine.look_up("x.test").await, "dns_not_found dns");
     assert_eq!((first.asked().len(), second.asked().len()), (2, 0));
@@ -175,7 +174,7 @@ async fn a_name_that_does_not_exist_is_not_asked_for_elsewhere() {
 
 #[tokio::test]
 async fn a_port_where_no_resolver_listens_has_failed() {
-    let server = Server::new(|_| both()).await;
+    let server = NameServer::new(|_| both());
     let machine = machine(server.port, "nameserver 127.0.0.3\n", "");
     let found = machine.resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
     assert_eq!((found.reason, found.phase), (Reason::DnsFailed, Some(Phase::Dns)));
@@ -184,7 +183,7 @@ async fn a_port_where_no_resolver_listens_has_failed() {
 
 #[tokio::test]
 async fn the_hosts_file_comes_first() {
-    let server = Server::new(|_| both()).await;
+    let server = NameServer::new(|_| both());
     let machine = machine(server.port, "nameserver 127.0.0.1\n", "127.0.0.9 X.test\n127.0.0.8 localhost\n");
     assert_eq!(machine.look_up("x.TEST").await, "127.0.0.9");
     assert_eq!(machine.look_up("x.test.").await, "127.0.0.9");
@@ -194,7 +193,7 @@ async fn the_hosts_file_comes_first() {
 
 #[tokio::test]
 async fn localhost_always_works() {
-    let server = Server::new(|_| Reply::Silence).await;
+    let server = NameServer::new(|_| Reply::Silence);
     for name in ["localhost", "LocalHost", "localhost.", "a.localhost"] {
         assert_eq!(asking(&server).look_up(name).await, "::1 127.0.0.1", "{name}");
     }
@@ -214,7 +213,7 @@ async fn the_search_list_is_for_names_without_a_dot() {
         ("shop.", "shop.one.test", "dns_not_found dns", &["shop"]),
         ("a.shop", "a.shop.one.test", "dns_not_found dns", &["a.shop"]),
     ] {
-        let server = Server::new(only(there)).await;
+        let server = NameServer::new(only(there));
         assert_eq!(machine(server.port, conf, "").look_up(host).await, want, "{host}");
         assert_eq!(server.names(), asked, "{host}");
     }
@@ -226,7 +225,7 @@ fn both_of(name: &str) -> Reply {
 
 #[tokio::test]
 async fn nothing_is_remembered() {
-    let server = Server::new(|q| if q.nth == 0 { Reply::Code(ResponseCode::NXDomain) } else { both() }).await;
+    let server = NameServer::new(|q| if q.nth == 0 { Reply::Code(ResponseCode::NXDomain) } else { both() });
     let machine = asking(&server);
     assert_eq!(machine.look_up("x.test").await, "dns_not_found dns");
     for _ in 0..2 {
@@ -237,7 +236,7 @@ async fn nothing_is_remembered() {
 
 #[tokio::test]
 async fn names_that_are_odd_are_asked_for_or_refused() {
-    let server = Server::new(|q| both_of(&q.name)).await;
+    let server = NameServer::new(|q| both_of(&q.name));
     let machine = asking(&server);
     assert_eq!(machine.look_up("_a_b.x-y.test").await, "::1 127.0.0.1");
     for odd in ["a..test".to_owned(), "x".repeat(64) + ".test", "x.".repeat(200) + "test"] {
@@ -252,7 +251,7 @@ async fn both_families_are_asked_at_once() {
     // A busy moment may spoil one run; asking one after the other would spoil all of them.
     let mut took = Vec::new();
     for _ in 0..6 {
-        let server = Server::new(|_| late(200, both())).await;
+        let server = NameServer::new(|_| late(200, both()));
         let begun = Instant::now();
         assert_eq!(asking(&server).look_up("x.test").await, "::1 127.0.0.1");
         took.push(begun.elapsed());
