@@ -9,6 +9,7 @@ ROUNDS ?= 300
 BEFORE ?= v0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
+MINUTES ?= 10
 
 # What `make services` serves at this moment, unless the environment or a .env names something else.
 with-services = $(if $(LAPWING_KAFKA)$(LAPWING_STORE)$(wildcard .env),,$(shell cat target/services/dev/env 2>/dev/null | grep -v TEST))
@@ -42,7 +43,9 @@ test: setup-services ## Run every test, on real PostgreSQL and Kafka (or those o
 test-unit: setup ## Run only the tests that open no sockets and start no programs
 	$(CARGO) test --locked -p model -p config
 
-soak: setup ## Run the tests that are too heavy for every day: checks beside twenty busy loops
+soak: setup ## Watch thousands of failing sites for MINUTES (10), then check beside twenty busy loops
+	$(CARGO) test --locked --workspace --no-run
+	SOAK=$(MINUTES) $(CARGO) test --locked --workspace --test it soak::for_minutes -- --ignored --nocapture $(ARGS)
 	$(CARGO) test --locked --workspace --test it twenty_busy_loops -- --ignored $(ARGS)
 
 # With the dependencies that are compiled already. The tests' own program is made again after it.

@@ -28,6 +28,8 @@ mod reload;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod starting;
 #[cfg(test)]
 mod stopping;
