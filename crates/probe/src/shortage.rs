@@ -14,3 +14,26 @@ pub fn of(error: &io::Error) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_ours_and_what_a_site_does_is_not() {
+        let of = |code| of(&io::Error::from_raw_os_error(code));
+        for (code, lacks) in [
+            (libc::EMFILE, "descriptor"),
+            (libc::ENFILE, "descriptor"),
+            (libc::ENOMEM, "memory"),
+            (libc::ENOBUFS, "buffer"),
+            (libc::EADDRNOTAVAIL, "local port"),
+            (libc::EADDRINUSE, "local port"),
+        ] {
+            assert!(of(code).is_some_and(|what| what.contains(lacks)), "{code}");
+        }
+        for code in [libc::ECONNREFUSED, libc::ECONNRESET, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ETIMEDOUT] {
+            assert_eq!(of(code), None);
+        }
+    }
+}

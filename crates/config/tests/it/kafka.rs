@@ -1,6 +1,6 @@
 //! The `kafka` section as meant.
 
-use crate::helper::{Folder, load};
+use crate::helper::{Folder, load, mistakes};
 use model::kafka::{KafkaSetting, KafkaTls, Replication, Sasl};
 
 fn kafka(section: &str) -> Option<KafkaSetting> {
@@ -61,4 +61,21 @@ fn files_are_relative_to_the_config_and_passwords_are_read_from_theirs() {
     assert_eq!(meant.sasl, Some(sasl));
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(config.files.contains(&folder.path("pw")), "a change of the password is not noticed");
+}
+
+#[test]
+fn properties_that_exactness_rests_on_are_refused() {
+    for name in [
+        "enable.idempotence",
+        "acks",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "partition.assignment.strategy",
+        "message.timeout.ms",
+        "group.id",
+        "bootstrap.servers",
+    ] {
+        let found = mistakes(&format!("kafka: {{brokers: 'b:1', properties: {{{name}: x}}}}\ntargets: []"));
+        assert!(found.len() == 1 && found[0].contains(name), "{name}: {found:?}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::helper::{Folder, load, target};
 use config::StoreSetting;
 use model::{
     Target,
-    target::{CertificateLimit, Http, IncidentRule, Quorum, StatusSet, TlsVersion},
+    target::{CertificateLimit, Family, Http, IncidentRule, Quorum, StatusSet, TlsVersion},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -56,6 +56,8 @@ fn every_key_of_a_target_has_its_effect() {
       body: \"a\\nb\"
       redirects: 0
       http: 1.1
+      ip: 6
+      resolver: [10.0.0.53:53, '[::1]:5353']
       tls: {verify: false, server_name: name, min_version: 1.3}
       max_body: 2047MiB
     expect:
@@ -84,6 +86,8 @@ fn every_key_of_a_target_has_its_effect() {
     let headers: Vec<_> = r.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().expect("text"))).collect();
     assert_eq!(headers, [("accept", "text/html"), ("x-key", "k")]);
     assert_eq!(r.http, Http::V1_1);
+    let resolvers: Vec<_> = r.lookup.resolvers.iter().map(ToString::to_string).collect();
+    assert_eq!((r.lookup.family, resolvers), (Family::V6, vec!["10.0.0.53:53".to_owned(), "[::1]:5353".to_owned()]));
     assert_eq!(
         (r.tls.verify, r.tls.server_name.as_deref(), r.tls.min_version),
         (false, Some("name"), TlsVersion::V1_3)
@@ -227,7 +231,7 @@ fn settings_have_defaults() {
 fn settings_are_what_is_written() {
     let c = load(
         "location: home\nstore: sqlite:/s/a.db\nqueue: {path: q.db, max_size: 64KiB}\ndata_dir: /d\nweb: {listen: ':81', title: T}\n\
-         metrics: {listen: '[::1]:9'}\nretention: {checks: 1d}\nshutdown_grace: 0s\nprobe: {concurrency: 2, per_host: 1, user_agent: x/1}\n\
+         metrics: {listen: '[::1]:9'}\nretention: {checks: 1d}\nshutdown_grace: 0s\nprobe: {concurrency: 2, per_host: 1, user_agent: x/1, resolver: 10.0.0.53:53}\n\
          guard: {private: deny}\ntargets: []",
     );
     assert_eq!((c.location.as_str(), c.data_dir), ("home", PathBuf::from("/d")));
@@ -239,6 +243,7 @@ fn settings_are_what_is_written() {
     );
     assert_eq!((c.retention.checks, c.shutdown_grace), (Duration::from_secs(86_400), Duration::ZERO));
     assert_eq!((c.probe.concurrency, c.probe.per_host, c.probe.user_agent.as_str()), (2, 1, "x/1"));
+    assert_eq!(c.probe.resolvers, ["10.0.0.53:53".parse::<std::net::SocketAddr>().unwrap()]);
     assert!(!c.guard.private);
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::names::{NameServer, Reply};
 use testkit::{Output, Program, Refused, Running, Signal, Site, Tls, pki, step::*, until};
 
 fn fine() -> Site {
@@ -69,6 +70,15 @@ fn insecure_and_ca_file_say_whom_to_trust() {
     assert_eq!(verdict(&["--insecure"]), "up");
     assert_eq!(verdict(&["--ca-file", "root.pem"]), "up");
     assert_eq!(verdict(&["--ca-file", "other_root.pem"]), "down");
+}
+
+#[test]
+fn a_resolver_that_is_named_is_asked() {
+    let site = fine();
+    let names = NameServer::new(|q| Reply::Records(vec![(q.name.clone(), "127.0.0.1".to_owned())]));
+    let resolver = format!("127.0.0.1:{}", names.port);
+    let output = program().run(&["check", "--json", "--resolver", &resolver, &site.at("shop.test", "/")]);
+    assert_eq!((output.code, names.names()), (0, vec!["shop.test".to_owned()]), "{output}");
 }
 
 #[test]

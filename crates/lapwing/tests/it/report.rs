@@ -1,6 +1,10 @@
 //! What `lapwing check` shows people: one target in full, several as a table.
 
 use crate::at_work::program;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
+use std::io::Read;
+use std::process::{Command, Stdio};
 use testkit::{Output, Refused, Site, Tls, pki, step::*};
 
 /// The line of the report that begins with this word.
@@ -135,4 +139,31 @@ fn several_targets_are_a_table_with_a_count_at_its_end() {
     assert!(!output.stdout.contains('\x1b'), "colours are for terminals: {output}");
     let columns: Vec<_> = lines[..4].iter().map(|l| l.find("verdict").or(l.find("up ")).or(l.find("down"))).collect();
     assert!(columns.windows(2).all(|w| w[0] == w[1]), "{output}");
+}
+
+/// What a person at a terminal sees.
+fn on_a_terminal(command: &mut Command) -> String {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).and_then(|()| unlockpt(&master)).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
+    *command = Command::new("true"); // lets go of the terminal: its end is what ends the reading
+    let mut seen = Vec::new();
+    let _ = File::from(master).read_to_end(&mut seen); // Linux ends it with EIO
+    child.wait().unwrap();
+    String::from_utf8(seen).unwrap()
+}
+
+#[test]
+fn colours_are_for_terminals_and_no_color_is_obeyed() {
+    let site = Site::serve([resp(200, "welcome")]);
+    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
+        let program = program();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
+        command.args(["check", &site.url("/")]).current_dir(program.folder()).env_remove("NO_COLOR");
+        command.envs(no_color.map(|value| ("NO_COLOR", value)));
+        let seen = on_a_terminal(&mut command);
+        assert!(seen.contains("up") && seen.contains('\x1b') == coloured, "{no_color:?}: {seen:?}");
+    }
 }

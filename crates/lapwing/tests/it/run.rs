@@ -228,3 +228,20 @@ fn the_metrics_count_what_was_checked_and_stored() {
     assert!(lapwing.metric("lapwing_store_commit_seconds_count") >= 1.0);
     assert_eq!(lapwing.metric("lapwing_results_skipped_total") + lapwing.metric("lapwing_queue_dropped_total"), 0.0);
 }
+
+#[test]
+fn quiet_says_only_what_somebody_should_look_at_and_rust_log_says_it_in_detail() {
+    let lapwing = Lapwing::with("targets: []");
+    let said = |lapwing: &Lapwing, arguments: &[&str]| {
+        let running = lapwing.program.spawn(&[&["run"], arguments].concat());
+        lapwing.wait_until_ready();
+        stop(running).stderr
+    };
+    assert!(said(&lapwing, &[]).contains("health and metrics on"));
+    assert_eq!(said(&lapwing, &["-q"]), "");
+    let lines = said(&lapwing, &["--log-format", "json"]);
+    assert!(lines.lines().count() > 0);
+    assert!(lines.lines().all(|line| serde_json::from_str::<Row>(line).is_ok()), "{lines}");
+    let program = lapwing.program.env("RUST_LOG", "lapwing=error");
+    assert_eq!(said(&Lapwing { program, ..lapwing }, &[]), "");
+}

@@ -150,9 +150,14 @@ fn system_roots() -> Result<Arc<[TrustAnchor<'static>]>, TlsTrouble> {
         }
         tracing::warn!(error = %e, "can't read a part of the system's certificates");
     }
-    let roots = roots_of(&native.certs.iter().map(|c| c.to_vec()).collect::<Vec<_>>());
-    let or_bundled = || webpki_roots::TLS_SERVER_ROOTS.iter().map(TrustAnchor::to_owned).collect();
-    Ok(Arc::clone(ROOTS.get_or_init(|| if roots.is_empty() { or_bundled() } else { roots.into() })))
+    let certificates: Vec<_> = native.certs.iter().map(|c| c.to_vec()).collect();
+    Ok(Arc::clone(ROOTS.get_or_init(|| roots_or_bundled(&certificates))))
+}
+
+fn roots_or_bundled(certificates: &[Vec<u8>]) -> Arc<[TrustAnchor<'static>]> {
+    let roots = roots_of(certificates);
+    let bundled = || webpki_roots::TLS_SERVER_ROOTS.iter().map(TrustAnchor::to_owned).collect();
+    if roots.is_empty() { bundled() } else { roots.into() }
 }
 
 /// To whom a handshake is made.
@@ -250,5 +255,16 @@ pub fn why(e: &io::Error) -> String {
             "the server reset the connection during the TLS handshake".into()
         }
         None => format!("the TLS handshake failed: {e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_store_of_the_system_is_mozillas() {
+        assert!(roots_or_bundled(&[]).len() > 50);
+        assert_eq!(roots_or_bundled(&[testkit::pki().root.der.to_vec()]).len(), 1);
     }
 }

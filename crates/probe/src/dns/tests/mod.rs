@@ -219,6 +219,35 @@ async fn the_search_list_is_for_names_without_a_dot() {
     }
 }
 
+#[tokio::test]
+async fn a_resolver_that_was_named_is_asked_instead_of_the_system_and_the_targets_own_before_that_of_all() {
+    let system = NameServer::new(|_| both());
+    let (of_all, own) = (NameServer::new(|q| both_of(&q.name)), NameServer::new(|q| both_of(&q.name)));
+    let mut machine = machine(system.port, "nameserver 127.0.0.1\nsearch corp.test\n", "127.0.0.9 x.test shop\n");
+    machine.resolver.own = vec![([127, 0, 0, 1], of_all.port).into()];
+    for name in ["x.test", "shop", "localhost"] {
+        assert_eq!(machine.look_up(name).await, "::1 127.0.0.1", "no hosts file: {name}");
+    }
+    assert_eq!((of_all.names(), system.asked().len()), (vec!["shop".into(), "x.test".into()], 0), "and no search list");
+    let lookup = Lookup { resolvers: [([127, 0, 0, 1], own.port).into()].into(), ..Lookup::default() };
+    machine.resolver.resolve("own.test", &lookup).await.unwrap();
+    assert_eq!((own.names(), of_all.names().len()), (vec!["own.test".into()], 2));
+}
+
+#[tokio::test]
+async fn only_the_family_that_was_chosen_is_asked_for() {
+    for (family, asked, address) in [(Family::V4, RecordType::A, "127.0.0.1"), (Family::V6, RecordType::AAAA, "::1")] {
+        let server = NameServer::new(|_| both());
+        let machine = asking(&server);
+        let lookup = Lookup { family, ..Lookup::default() };
+        for name in ["x.test", "localhost"] {
+            let found = machine.resolver.resolve(name, &lookup).await.unwrap();
+            assert_eq!(found, [address.parse::<IpAddr>().unwrap()], "{name}");
+        }
+        assert_eq!(server.asked().iter().map(|q| q.family).collect::<Vec<_>>(), [asked]);
+    }
+}
+
 fn both_of(name: &str) -> Reply {
     records(&[(name, "127.0.0.1"), (name, "::1")])
 }
