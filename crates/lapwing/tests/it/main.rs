@@ -39,6 +39,8 @@ mod upkeep;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod dead;
 #[cfg(test)]
 mod help;
