@@ -90,14 +90,22 @@ fn sample(pid: u32, metrics: &str) -> anyhow::Result<Sample> {
     Ok(Sample { at: Instant::now(), checks, cpu_us: cpu_us(pid)?, written: written(pid)? })
 }
 
-/// User and system time of all of a process's threads, in microseconds (proc(5): `schedstat` counts nanoseconds).
+/// User and system time of all of a process's threads, in microseconds.
 pub fn cpu_us(pid: u32) -> anyhow::Result<f64> {
-    let mut ns = 0.0;
+    Ok(scheduled(pid)?[0])
+}
+
+/// How long all threads of a process ran, and how long they were ready and had no core, in microseconds (proc(5): `schedstat` counts
+/// nanoseconds).
+pub fn scheduled(pid: u32) -> anyhow::Result<[f64; 2]> {
+    let mut us = [0.0; 2];
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        ns += text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+        for (sum, ns) in us.iter_mut().zip(text.split_whitespace()) {
+            *sum += ns.parse::<f64>().unwrap_or(0.0) / 1000.0;
+        }
     }
-    Ok(ns / 1000.0)
+    Ok(us)
 }
 
 fn written(pid: u32) -> anyhow::Result<f64> {
