@@ -1,12 +1,11 @@
 //! Whether the phases are what they were: a site and a name server that answer after known delays, checked a thousand times a second.
 //!
 //! What a phase should be, the servers measure: from the moment at which they have read what they were sent to the one before they
-//! write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are whole milliseconds,
-//! and go before everybody else: they stand for machines of their own.
+//! write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are whole milliseconds.
+//! They have no higher priority: they would take from the prober, on the cores that both share, what its phases then show.
 
 use crate::pipeline::{built, scheduled, wait};
 use anyhow::{Context, ensure};
-use rustix::process::{getpriority_process, nice};
 use rustls::{ServerConfig, server::Acceptor};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
@@ -96,12 +95,11 @@ fn one(bin: &Path, servers: &Servers, scheme: &str, checks_per_second: u64) -> a
     let [lapwing, waited, servers_took, all] = std::array::from_fn(|i| (after[i] - before[i]) / STRETCH.as_secs_f64());
     println!(
         "{scheme}, {checks_per_second} checks/s; of a core lapwing took {:.0} %, the servers {:.0} %, the rest of the machine {:.0} %; \
-         lapwing's threads waited for a core {:.0} µs a check; the servers go first: {}",
+         lapwing's threads waited for a core {:.0} µs a check",
         lapwing / 1e4,
         servers_took / 1e4,
         (all - lapwing - servers_took) / 1e4,
         waited / checks_per_second as f64,
-        if servers.go_first { "yes" } else { "no (that takes a privilege)" },
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let of = |target: &str| format!("{target}-{port}");
@@ -125,7 +123,6 @@ struct Servers {
     names: u16,
     http: u16,
     https: u16,
-    go_first: bool,
     delays: Arc<Delays>,
 }
 
@@ -137,10 +134,7 @@ impl Servers {
         let ports = (names.local_addr()?.port(), http.local_addr()?.port(), https.local_addr()?.port());
         for _ in 0..NAME_THREADS {
             let (names, delays) = (names.try_clone()?, Arc::clone(&delays));
-            thread::spawn(move || {
-                go_first();
-                while answer_name(&names, &delays).is_ok() {}
-            });
+            thread::spawn(move || while answer_name(&names, &delays).is_ok() {});
         }
         let tls = tls()?;
         for _ in 0..SITE_THREADS {
@@ -148,15 +142,8 @@ impl Servers {
             let tls = Arc::clone(&tls);
             serve(https.try_clone()?, Arc::clone(&delays), move |stream, delays| answer_https(stream, &tls, delays));
         }
-        let go_first = thread::spawn(go_first).join().unwrap_or(false);
-        Ok(Self { names: ports.0, http: ports.1, https: ports.2, go_first, delays })
+        Ok(Self { names: ports.0, http: ports.1, https: ports.2, delays })
     }
-}
-
-/// Whether this thread may go before everybody else's; it does then. (Linux has a priority for each thread.)
-fn go_first() -> bool {
-    let _ = nice(-15);
-    getpriority_process(None).is_ok_and(|priority| priority < 0)
 }
 
 fn serve(
@@ -165,7 +152,6 @@ fn serve(
     answer: impl Fn(&TcpStream, &Delays) -> anyhow::Result<()> + Send + 'static,
 ) {
     thread::spawn(move || {
-        go_first();
         while let Ok((stream, _)) = listener.accept() {
             let _ = stream.set_nodelay(true);
             let _ = answer(&stream, &delays); // a check that gets no answer says so itself
