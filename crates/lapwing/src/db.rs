@@ -24,7 +24,9 @@ const ELSEWHERE: Duration = Duration::from_secs(2);
 pub fn migrate(shared: &Shared) -> Result<ExitCode, Exit> {
     let config = Source::of(shared).load().map_err(Exit::usage)?;
     std::fs::create_dir_all(&config.data_dir).with_context(|| format!("make {}", config.data_dir.display()))?;
-    opening::with_store(&config.store, Settings::default(), async |_, _| {
+    opening::with_store(&config.store, Settings::default(), async |store, _| {
+        // So that a writer who does not own the tables can begin today.
+        store.make_days(&keep(&config)).await.map_err(Exit::failed)?;
         exit::print(&format!("{}: up to date\n", opening::shown(&config.store)))
     })?;
     Ok(ExitCode::SUCCESS)
@@ -33,7 +35,7 @@ pub fn migrate(shared: &Shared) -> Result<ExitCode, Exit> {
 pub fn prune(shared: &Shared, args: &PruneArgs) -> Result<ExitCode, Exit> {
     let config = Source::of(shared).load().map_err(Exit::usage)?;
     opening::with_store(&config.store, opening::beside(), async |store, stop| {
-        let keep = Keep { now: now(), checks: config.retention.checks };
+        let keep = keep(&config);
         if args.dry_run {
             return exit::print(&would_go(&store.expired(&keep).await.map_err(Exit::failed)?));
         }
@@ -68,6 +70,10 @@ async fn prune_all(store: &mut Store, keep: &Keep) -> Result<(), Exit> {
             }
         }
     }
+    if let Some([first, last]) = store.make_days(keep).await.map_err(Exit::failed)? {
+        let [first, last] = [first, last].map(|day| day.to_string()[..10].to_owned());
+        exit::print(&format!("each day from {first} to {last} has its partition\n"))?;
+    }
     if rows > 0 {
         exit::print(&format!("{} results are deleted\n", thousands(rows)))?;
     }
@@ -75,6 +81,10 @@ async fn prune_all(store: &mut Store, keep: &Keep) -> Result<(), Exit> {
         exit::print(&format!("the file is {} smaller\n", size(shrunk)))?;
     }
     exit::print(&format!("every result that is left was due at {} or later\n", keep.since()))
+}
+
+fn keep(config: &Config) -> Keep {
+    Keep { now: now(), checks: config.retention.checks }
 }
 
 fn would_go(expired: &Expired) -> String {

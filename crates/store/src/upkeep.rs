@@ -53,6 +53,15 @@ impl crate::Store {
         }
     }
 
+    /// Makes the partitions of the last and of the next week, as far as retention wants them, for writers that may not make them by
+    /// themselves. The first and the last of these days; `None`: the user does not own the tables, or there are no partitions.
+    pub async fn make_days(&mut self, keep: &Keep) -> Result<Option<[UnixMs; 2]>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(store) => store.make_days(keep).await,
+        }
+    }
+
     /// What retention no longer wants.
     pub async fn expired(&mut self, keep: &Keep) -> Result<Expired, StoreError> {
         match self {

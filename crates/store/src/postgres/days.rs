@@ -4,16 +4,18 @@ use super::{error::Fault, migrate::DAYS_LOCK};
 use model::UnixMs;
 use std::{
     collections::{BTreeSet, HashSet},
+    ops::RangeInclusive,
     time::Duration,
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 pub(super) const DAY_MS: i64 = 86_400_000;
 /// Today and two more: results are due up to a day ahead, and a night without anybody at work passes unharmed.
 const AHEAD: i64 = 2;
 
-/// Before what can't be made ahead is tried again.
+/// Before what can't be made ahead is tried again: when it may pass, and when it is for the owner of the tables to do.
 const AHEAD_AGAIN: Duration = Duration::from_secs(300);
+const AHEAD_AGAIN_NOT_OURS: Duration = Duration::from_secs(3600);
 
 /// What is known of the partitions.
 #[derive(Debug, Default)]
@@ -39,11 +41,20 @@ impl Days {
         if self.ahead_after.is_none_or(|after| after <= now) {
             let today = day_of(now);
             if let Err(error) = self.make(client, (today..=today + AHEAD).collect()).await {
-                self.ahead_after = Some(now + AHEAD_AGAIN);
-                tracing::warn!(%error, "partitions of the next days can't be made yet");
+                let is_ours = !matches!(error, Fault::NoDay { .. });
+                self.ahead_after = Some(now + if is_ours { AHEAD_AGAIN } else { AHEAD_AGAIN_NOT_OURS });
+                // Where the owner makes them, there is time until the last one that is there has come.
+                if is_ours || !self.known.contains(&(today + 1)) {
+                    tracing::warn!(%error, "partitions of the next days can't be made yet");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Sees to it that each of these days has its partition, of those that are not expected to be needed soon as well.
+    pub async fn ensure_all(&mut self, client: &Client, days: RangeInclusive<i64>) -> Result<(), Fault> {
+        self.make(client, days.collect()).await
     }
 
     /// Another process may have dropped some.
@@ -59,25 +70,24 @@ impl Days {
         }
         client.batch_execute(&format!("begin; select pg_advisory_xact_lock({DAYS_LOCK})")).await?;
         let made = async {
-            let there = attached(client).await?;
-            for day in days.iter().filter(|day| !there.contains(day)) {
+            self.known = attached(client).await?;
+            days.retain(|day| !self.known.contains(day));
+            for day in &days {
                 client.batch_execute(&statements(*day)).await?;
             }
-            client.batch_execute("commit").await?;
-            Ok(there)
+            Ok(client.batch_execute("commit").await?)
         };
-        match made.await {
-            Ok(there) => {
-                self.known = there;
-                self.known.extend(days);
-                Ok(())
-            }
-            Err(e) => {
-                // The first error is the one to tell.
-                client.batch_execute("rollback").await.ok();
-                Err(e)
-            }
-        }
+        let made: Result<(), Fault> = made.await;
+        let Err(e) = made else {
+            self.known.extend(days);
+            return Ok(());
+        };
+        // The first error is the one to tell.
+        client.batch_execute("rollback").await.ok();
+        Err(match days.first() {
+            Some(day) if e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Fault::NoDay { day: date(*day, "-") },
+            _ => e,
+        })
     }
 }
 
@@ -94,8 +104,11 @@ fn statements(day: i64) -> String {
 
 /// `checks_20261123`
 fn name(day: i64) -> String {
-    let date: String = UnixMs(day * DAY_MS).to_string().chars().take(10).filter(char::is_ascii_digit).collect();
-    format!("checks_{date}")
+    format!("checks_{}", date(day, ""))
+}
+
+fn date(day: i64, between: &str) -> String {
+    UnixMs(day * DAY_MS).to_string().chars().take(10).collect::<String>().replace('-', between)
 }
 
 /// The day of a partition's name.

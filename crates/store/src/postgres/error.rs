@@ -28,15 +28,23 @@ pub enum OpenError {
     Newer { at: Arc<str>, found: i32, known: i32 },
     #[error("{at} needs migrating (its version is {found}, this program's {known}): start without --no-migrate")]
     NeedsMigration { at: Arc<str>, found: i32, known: i32 },
-    #[error(
-        "{at}: {why}; let the user of the store URL own the database, or grant it what is missing (tables and temporary tables)"
-    )]
+    /// `why` says what to do, too.
+    #[error("{at}: {why}")]
     Rights { at: Arc<str>, why: String },
     #[error("{at} can't be used: {why}")]
     Unusable { at: Arc<str>, why: String },
     /// The stop came while the server was waited for.
     #[error("stopped while waiting for {at}")]
     Stopped { at: Arc<str> },
+}
+
+impl OpenError {
+    /// The user may not do what everybody does who opens it.
+    pub(super) fn rights(at: Arc<str>, why: &str) -> Self {
+        let why =
+            format!("{why}; grant it what is missing (docs/managed-services.md has the roles), or let it own the tables");
+        Self::Rights { at, why }
+    }
 }
 
 /// What was tried that failed, and where.
@@ -74,6 +82,12 @@ pub(super) enum Fault {
     /// It may pass, and the server has no SQLSTATE for it.
     #[error("{0}")]
     Passing(String),
+    /// A day that is needed has no partition, and it is for the owner of the tables to make one.
+    #[error(
+        "there is no partition for {day}, and this user may not make one: run `lapwing db prune` as the owner of the tables, every \
+         day (docs/managed-services.md)"
+    )]
+    NoDay { day: String },
     /// It will not pass by itself.
     #[error("{0}")]
     Lasting(#[from] OpenError),
@@ -83,7 +97,7 @@ impl Fault {
     pub fn db(&self) -> Option<&DbError> {
         match self {
             Self::Sql(e) => e.as_db_error(),
-            Self::Io(_) | Self::Passing(_) | Self::Lasting(_) => None,
+            Self::Io(_) | Self::Passing(_) | Self::NoDay { .. } | Self::Lasting(_) => None,
         }
     }
 
@@ -94,7 +108,7 @@ impl Fault {
     pub fn class(&self) -> Class {
         match self {
             Self::Io(_) | Self::Passing(_) => Class::Transient,
-            Self::Lasting(_) => Class::Systemic,
+            Self::NoDay { .. } | Self::Lasting(_) => Class::Systemic,
             Self::Sql(e) => match e.as_db_error() {
                 Some(db) => class_of(db),
                 // The connection broke. What else the client finds wrong (a value that is not of its column's type) is a mistake of ours.
@@ -107,6 +121,7 @@ impl Fault {
     pub fn cause(&self) -> Cause {
         let Some(db) = self.db() else {
             return match self.class() {
+                Class::Systemic if matches!(self, Self::NoDay { .. }) => Cause::Denied,
                 Class::Transient => Cause::Io,
                 Class::Record | Class::Systemic => Cause::Other,
             };
@@ -142,9 +157,9 @@ impl Fault {
             Self::Lasting(e) => Err(e),
             _ if class == Class::Transient => Ok(why),
             _ if code == "3D000" => Err(OpenError::NoDatabase { at, why }),
-            _ if code == "42501" => Err(OpenError::Rights { at, why }),
+            _ if code == "42501" => Err(OpenError::rights(at, &why)),
             _ if code.starts_with("28") => Err(OpenError::Authentication { at, why }),
-            Self::Sql(_) | Self::Io(_) | Self::Passing(_) => Err(OpenError::Unusable { at, why }),
+            Self::Sql(_) | Self::Io(_) | Self::Passing(_) | Self::NoDay { .. } => Err(OpenError::Unusable { at, why }),
         }
     }
 }

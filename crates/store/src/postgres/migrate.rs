@@ -2,7 +2,7 @@
 
 use super::error::{Fault, OpenError};
 use std::sync::Arc;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 /// Statements that lead from version n to n + 1.
 const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("copies.sql")];
@@ -28,7 +28,16 @@ pub(super) async fn migrate(client: &Client, at: &Arc<str>, allowed: bool) -> Re
         if !allowed {
             return Err(OpenError::NeedsMigration { at, found, known }.into());
         }
-        step(client, &at).await?;
+        step(client, &at).await.map_err(|e| match e.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                let why = format!(
+                    "its tables must be made or changed (its version is {found}, this program's {known}), and this user may not: \
+                     {e}; run `lapwing db migrate` as the owner of the tables, and grant what is new (docs/managed-services.md)"
+                );
+                OpenError::Rights { at, why }.into()
+            }
+            _ => e,
+        })?;
     }
 }
 

@@ -26,6 +26,18 @@ const SETTINGS: &str = "
     set idle_in_transaction_session_timeout = '10s';
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';";
 
+/// What whoever writes needs, and no more. `packaging/postgres/roles.sql` grants it to a user who does not own the tables.
+const RIGHTS: &[(&str, &[&str])] = &[
+    ("offsets", &["select", "insert", "update"]),
+    ("targets", &["select", "insert", "update"]),
+    ("locations", &["select", "insert"]),
+    ("facts", &["select", "insert"]),
+    ("checks", &["select", "insert"]),
+    ("dead_letters", &["select", "insert", "update"]),
+    ("dead_copies", &["select", "insert", "update", "delete"]),
+    ("gaps", &["select", "insert"]),
+];
+
 pub(super) struct Session {
     pub client: Client,
     pub names: Names,
@@ -90,22 +102,18 @@ async fn look_over(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
 
 /// A right that is missing is told at once, and not hours later with the first late result.
 async fn may_write(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
-    let query = "select what from (values
-            ('insert into checks', has_table_privilege('checks', 'insert')),
-            ('insert into and update offsets',
-             has_table_privilege('offsets', 'insert') and has_table_privilege('offsets', 'update')),
-            ('select from checks', has_table_privilege('checks', 'select')),
-            ('insert into dead_letters', has_table_privilege('dead_letters', 'insert')),
-            ('insert into dead_copies', has_table_privilege('dead_copies', 'insert')),
-            ('make temporary tables', has_database_privilege(current_database(), 'temporary')))
-        as rights (what, granted) where not granted";
-    let missing = client.query_typed(query, &[]).await?;
-    let missing = missing.iter().map(|row| row.try_get::<_, &str>(0)).collect::<Result<Vec<_>, _>>()?;
-    match missing.is_empty() {
-        true => Ok(()),
-        false => {
-            let why = format!("the user may not {}", missing.join(", "));
-            Err(OpenError::Rights { at: Arc::clone(at), why }.into())
-        }
-    }
+    let needed = RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{right}', '{table}')")));
+    let needed = needed.collect::<Vec<_>>().join(", ");
+    let query = format!(
+        "select current_user::text, what || ' on ' || name from (values {needed}) as needed (what, name)
+             where not has_table_privilege(name, what)
+         union all
+         select current_user::text, 'temporary on the database'
+             where not has_database_privilege(current_database(), 'temporary')"
+    );
+    let missing = client.query_typed(&query, &[]).await?;
+    let Some(first) = missing.first() else { return Ok(()) };
+    let user: &str = first.try_get(0)?;
+    let missing = missing.iter().map(|row| row.try_get::<_, &str>(1)).collect::<Result<Vec<_>, _>>()?;
+    Err(OpenError::rights(Arc::clone(at), &format!("user {user} lacks {}", missing.join(", "))).into())
 }

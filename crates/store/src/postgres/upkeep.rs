@@ -7,7 +7,7 @@
 
 use super::{
     PostgresStore,
-    days::{DAY_MS, Days, day},
+    days::{DAY_MS, Days, day, day_of},
     error::Fault,
     migrate::{DAYS_LOCK, UPKEEP_LOCK},
     session::Session,
@@ -26,6 +26,9 @@ const GOING: &str = "lapwing: goes by retention";
 const SETTLED_MS: i64 = 3_600_000;
 /// An index over a day of the largest installations, on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Days before and behind today for which an owner makes partitions, where those who write may not: so many nights may be missed.
+const AROUND: i64 = 7;
 
 /// A table of a day.
 #[derive(Debug)]
@@ -54,9 +57,7 @@ impl PostgresStore {
     pub(crate) async fn upkeep(&mut self, keep: &Keep) -> Result<Step, StoreError> {
         self.with_session_for(PATIENCE, "keep house in", async |session, _| {
             let client = &session.client;
-            if !says_yes(client, "select pg_has_role(relowner, 'usage') from pg_class where oid = 'checks'::regclass")
-                .await?
-            {
+            if !owns(client).await? {
                 return Ok(Step::NotAllowed);
             }
             if !says_yes(client, &format!("select pg_try_advisory_lock({UPKEEP_LOCK})")).await? {
@@ -66,6 +67,19 @@ impl PostgresStore {
             // If this fails the connection is gone, and the lock with it.
             session.client.batch_execute(&format!("select pg_advisory_unlock({UPKEEP_LOCK})")).await.ok();
             done
+        })
+        .await
+    }
+
+    pub(crate) async fn make_days(&mut self, keep: &Keep) -> Result<Option<[UnixMs; 2]>, StoreError> {
+        self.with_session("make partitions in", async |session, _| {
+            if !owns(&session.client).await? {
+                return Ok(None);
+            }
+            let today = day_of(keep.now);
+            let (first, last) = (day_of(keep.since()).max(today - AROUND), today + AROUND);
+            session.days.ensure_all(&session.client, first..=last).await?;
+            Ok(Some([first, last].map(|day| UnixMs(day * DAY_MS))))
         })
         .await
     }
@@ -84,6 +98,10 @@ impl PostgresStore {
         })
         .await
     }
+}
+
+async fn owns(client: &Client) -> Result<bool, Fault> {
+    says_yes(client, "select pg_has_role(relowner, 'usage') from pg_class where oid = 'checks'::regclass").await
 }
 
 /// Whether retention drops it: a table that somebody else has detached is theirs.

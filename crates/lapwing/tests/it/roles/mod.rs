@@ -6,6 +6,7 @@ mod changes;
 mod letters;
 mod passing;
 mod poison;
+mod rights;
 mod stage;
 mod torture;
 mod upgrade;
