@@ -4,6 +4,8 @@
 //! Nothing here is simulated. A [`Site`] speaks over real sockets, a [`Pki`] makes real certificates, a [`Program`] is a real process;
 //! what they show a test is what the world would. What stands in a variable is stopped when the variable goes, also when the test fails.
 
+#[cfg(feature = "kafka")]
+mod acl;
 mod fail;
 pub mod names;
 mod net;
@@ -18,6 +20,8 @@ mod site;
 mod topic;
 mod wait;
 
+#[cfg(feature = "kafka")]
+pub use acl::Acl;
 pub use net::{Answer, free_port, get, has_ipv6};
 pub use pki::{Authority, Identity, Pki, pki};
 pub use program::{Output, Program};

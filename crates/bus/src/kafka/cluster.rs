@@ -2,10 +2,11 @@
 //! Makes topics that are missing.
 
 use super::{
-    error::Error,
+    error::{Error, class_of},
     hello::{speaks_plain_text, speaks_tls},
     native::{self, Described},
     reach::Reach,
+    rights::{Deed, explained},
     settings,
 };
 use crate::Class;
@@ -108,7 +109,8 @@ impl Cluster {
     pub fn bounds(&self, partition: i32) -> Result<(i64, i64), Error> {
         let topic = &self.setting.topic;
         let bounds = self.client.fetch_watermarks(topic, partition, PATIENCE);
-        bounds.map_err(|e| Error::of(format!("find the first and last record of {topic}/{partition}"), &e))
+        let deed = || format!("find the first and last record of {topic}/{partition}");
+        bounds.map_err(|e| Error::of_right(&self.setting, Deed::Read, deed(), &e))
     }
 
     fn describe_topic(&self, topic: &str) -> Result<Option<Described>, Error> {
@@ -117,7 +119,11 @@ impl Cluster {
         while self.client.poll(HEARING).is_some() {}
         described.map_err(|(code, why)| match self.refusal() {
             Some(why) => Error::systemic(format!("talk to Kafka at {}", self.setting.brokers.join(", ")), why),
-            None => Error::new(format!("describe topic {topic}"), super::error::class_of(code), why),
+            None => {
+                let deed = if *topic == *self.setting.topic { Deed::DescribeResults } else { Deed::DescribeDead };
+                let why = explained(&self.setting, code, deed, why);
+                Error::new(format!("describe topic {topic}"), class_of(code), why)
+            }
         })
     }
 
@@ -190,8 +196,13 @@ impl Cluster {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(Error::new(
                 deed,
-                super::error::class_of(code),
-                format!("it is missing, and the brokers say: {code} (create it, or allow us to)"),
+                class_of(code),
+                explained(
+                    &self.setting,
+                    code,
+                    Deed::Create(name),
+                    format!("it is missing, and the brokers say: {code}"),
+                ),
             )),
             None => Err(Error::transient(deed, "the answer is empty")),
         }

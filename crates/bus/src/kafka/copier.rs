@@ -5,6 +5,7 @@ use super::{
     cluster::{Cluster, Needed, blocking},
     error::Error,
     reach::Reach,
+    rights::Deed,
     settings,
 };
 use model::{UnixMs, kafka::KafkaSetting};
@@ -38,7 +39,7 @@ pub struct Copy<'l> {
 /// Brings letters to the dead topic.
 pub struct Copier {
     producer: ThreadedProducer<Deliveries>,
-    topic: String,
+    setting: KafkaSetting,
 }
 
 impl Copier {
@@ -53,7 +54,7 @@ impl Copier {
         let producer = blocking("set up the producer of Kafka", move || {
             ThreadedProducer::from_config_and_context(&of, context).map_err(|e| Error::of_settings(&e))
         });
-        Ok(Self { producer: producer.await?, topic: setting.dead_topic.clone() })
+        Ok(Self { producer: producer.await?, setting: setting.clone() })
     }
 
     /// The ids of those that the brokers have acknowledged, and why others are not among them.
@@ -67,7 +68,10 @@ impl Copier {
             };
             match landed {
                 Ok(()) => arrived.push(id),
-                Err(e) => failed = Some(Error::of(format!("copy letter {id} to topic {}", self.topic), &e)),
+                Err(e) => {
+                    let deed = format!("copy letter {id} to topic {}", self.setting.dead_topic);
+                    failed = Some(Error::of_right(&self.setting, Deed::Copy, deed, &e));
+                }
             }
         }
         (arrived, failed)
@@ -75,7 +79,7 @@ impl Copier {
 
     fn send(&self, letter: &Copy<'_>) -> Result<oneshot::Receiver<Result<(), KafkaError>>, KafkaError> {
         let (landed, landing) = oneshot::channel();
-        let message = BaseRecord::with_opaque_to(&self.topic, Box::new(landed));
+        let message = BaseRecord::with_opaque_to(&self.setting.dead_topic, Box::new(landed));
         let mut message = message.payload(letter.value).headers(headers(letter));
         if let Some(key) = letter.key {
             message = message.key(key);
@@ -87,7 +91,7 @@ impl Copier {
 
 impl std::fmt::Debug for Copier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Copier").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("Copier").field("topic", &self.setting.dead_topic).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can be wrong with Kafka, sorted by what has to be done about it.
 
+use super::rights::{Deed, explained};
 use crate::Class;
+use model::kafka::KafkaSetting;
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
     types::RDKafkaConfRes,
@@ -34,6 +36,19 @@ impl Error {
     pub(super) fn of(deed: impl Into<String>, error: &KafkaError) -> Self {
         let class = error.rdkafka_error_code().map_or(Class::Transient, class_of);
         Self::new(deed, class, said(error))
+    }
+
+    /// The same of what a right may be missing for.
+    pub(super) fn of_right(
+        setting: &KafkaSetting,
+        right: Deed<'_>,
+        deed: impl Into<String>,
+        error: &KafkaError,
+    ) -> Self {
+        match error.rdkafka_error_code() {
+            Some(code) => Self::new(deed, class_of(code), explained(setting, code, right, said(error))),
+            None => Self::of(deed, error),
+        }
     }
 
     /// librdkafka does not take what it is set up with.

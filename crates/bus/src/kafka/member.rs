@@ -9,6 +9,7 @@ use super::{
     group::{Group, Moved},
     part::{Most, Part},
     reach::Reach,
+    rights::{Deed, explained},
     watch::Watched,
 };
 use crate::Class;
@@ -17,7 +18,11 @@ use model::{
     batch::{Batch, Source},
     kafka::KafkaSetting,
 };
-use rdkafka::{Message, consumer::Consumer, error::KafkaError};
+use rdkafka::{
+    Message,
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
 use std::{
     sync::{
         Arc,
@@ -192,7 +197,8 @@ impl Member {
         }
         self.reported = Some(Instant::now());
         let (topic, group) = (&self.setting.topic, &self.setting.group);
-        let error = Error::systemic(format!("read topic {topic} as a member of group {group}"), code.to_string());
+        let why = explained(&self.setting, code, Deed::Read, code.to_string());
+        let error = Error::systemic(format!("read topic {topic} as a member of group {group}"), why);
         self.reach.is_missed(&error);
         self.tell(Event::Failed(error));
     }
@@ -239,14 +245,31 @@ impl Member {
 
     /// Ends the reading of a partition. It stays ours, and is offered again.
     fn fail_part(&mut self, partition: i32, why: &str) {
-        let Some(group) = &mut self.group else { return };
-        if !group.ours.contains_key(&partition) || group.reopen.contains_key(&partition) {
-            return;
+        if self.end_part(partition, REOPEN) {
+            let topic = &self.setting.topic;
+            tracing::warn!(topic, partition, why, "reading a partition has failed; it begins again");
         }
-        tracing::warn!(topic = self.setting.topic, partition, why, "reading a partition has failed; it begins again");
+    }
+
+    /// The same when a person must act before it can be read again.
+    fn refuse_part(&mut self, partition: i32, code: Code) {
+        if self.end_part(partition, REPORT) {
+            let why = explained(&self.setting, code, Deed::Read, code.to_string());
+            let deed = format!("read {}/{partition}", self.setting.topic);
+            self.tell(Event::Failed(Error::systemic(deed, why)));
+        }
+    }
+
+    /// False: it had ended.
+    fn end_part(&mut self, partition: i32, again: Duration) -> bool {
+        let Some(group) = &mut self.group else { return false };
+        if !group.ours.contains_key(&partition) || group.reopen.contains_key(&partition) {
+            return false;
+        }
         group.stop(partition);
-        group.reopen.insert(partition, Instant::now() + REOPEN);
+        group.reopen.insert(partition, Instant::now() + again);
         self.tell(Event::Lost(partition));
+        true
     }
 
     fn reopen(&mut self) {
@@ -289,11 +312,14 @@ impl Member {
                 let _ = self.events.send(Event::Batch { turn: part.turn(), batch }); // nobody listens at the end
             }
             if let Err(error) = filled {
-                failed.push((partition, error.to_string()));
+                failed.push((partition, error));
             }
         }
-        for (partition, why) in failed {
-            self.fail_part(partition, &why);
+        for (partition, error) in failed {
+            match error.rdkafka_error_code().filter(|code| class_of(*code) == Class::Systemic) {
+                Some(code) => self.refuse_part(partition, code),
+                None => self.fail_part(partition, &error.to_string()),
+            }
         }
     }
 

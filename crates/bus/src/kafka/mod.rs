@@ -13,6 +13,7 @@ mod member;
 mod native;
 mod part;
 mod reach;
+mod rights;
 mod settings;
 mod topic;
 mod watch;
@@ -25,4 +26,5 @@ pub use reach::Reach;
 pub use topic::{Topic, look, peek};
 
 pub(crate) use cluster::{Cluster, Needed};
+pub(crate) use rights::{Deed, explained};
 pub(crate) use settings::producer as producer_settings;

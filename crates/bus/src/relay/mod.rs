@@ -10,7 +10,7 @@ mod window;
 
 use crate::{
     Class, QueueError,
-    kafka::{Cluster, Error, Needed, Reach},
+    kafka::{Cluster, Deed, Error, Needed, Reach, explained},
     queue::{Most, Raw, Reader},
     record::decode,
 };
@@ -238,6 +238,7 @@ impl Relay {
             ""
         };
         let topic = &self.setting.topic;
+        let why = code.map_or(why.clone(), |code| explained(&self.setting, code, Deed::Produce, why.clone()));
         let error = format!("topic {topic} does not take a result: {why}{advice}");
         self.reach.set_stalled(Some(error.as_str().into()));
         match self.failing.met(Instant::now()) {

@@ -41,8 +41,9 @@ pub enum OpenError {
 impl OpenError {
     /// The user may not do what everybody does who opens it.
     pub(super) fn rights(at: Arc<str>, why: &str) -> Self {
-        let why =
-            format!("{why}; grant it what is missing (docs/managed-services.md has the roles), or let it own the tables");
+        let why = format!(
+            "{why}; grant it what is missing (docs/managed-services.md has the roles), or let it own the tables"
+        );
         Self::Rights { at, why }
     }
 }

@@ -102,7 +102,8 @@ async fn look_over(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
 
 /// A right that is missing is told at once, and not hours later with the first late result.
 async fn may_write(client: &Client, at: &Arc<str>) -> Result<(), Fault> {
-    let needed = RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{right}', '{table}')")));
+    let needed =
+        RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |right| format!("('{right}', '{table}')")));
     let needed = needed.collect::<Vec<_>>().join(", ");
     let query = format!(
         "select current_user::text, what || ' on ' || name from (values {needed}) as needed (what, name)

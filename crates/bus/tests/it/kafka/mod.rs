@@ -5,6 +5,7 @@ mod group;
 mod outages;
 mod records;
 mod relay;
+mod rights;
 mod starting;
 
 pub mod stage;

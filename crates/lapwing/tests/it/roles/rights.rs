@@ -92,7 +92,8 @@ async fn each_role_of_the_file_can_do_its_work_and_nothing_else() {
     let writing = writer.started();
     let mut refused: serde_json::Value = serde_json::from_slice(&result("t1", 5)).unwrap();
     refused["body_bytes"] = 13.into();
-    let records = [result("t", 5), result("t", 5), refused.to_string().into_bytes(), b"junk".to_vec(), result("t", DAY)];
+    let twice = result("t", 5);
+    let records = [twice.clone(), twice, refused.to_string().into_bytes(), b"junk".to_vec(), result("t", DAY)];
     stage.topic.put(&records.map(OnWire::value));
     stage.wait_for_rows(2).await;
     eventually("two letters are copied", LIMIT, async || stage.dead_topic().all().len() == 2).await;
@@ -102,7 +103,7 @@ async fn each_role_of_the_file_can_do_its_work_and_nothing_else() {
     ok(writer.at.program.run(&["dead", "list", "--all"]));
     ok(writer.at.program.run(&["db", "status"]));
     assert_eq!(stop(writing).code, 0);
-    stage.topic.put(&(10..20).map(|s| OnWire::value(result("t", s))).collect::<Vec<_>>());
+    stage.topic.put(&(10..20).map(|s| OnWire::value(result("later", s))).collect::<Vec<_>>());
     stage.topic.expire(0, 8).await;
     let writing = writer.started();
     stage.wait_for_rows(10).await;
@@ -151,7 +152,7 @@ async fn each_role_of_the_file_can_do_its_work_and_nothing_else() {
         "select * from checks",
         "select * from offsets",
         "insert into locations (location) values ('x')",
-        "delete from results",
+        "update targets set name = 'x'",
     ] {
         managed.refused("reader", sql).await;
     }

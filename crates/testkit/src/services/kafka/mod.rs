@@ -27,7 +27,7 @@ pub struct KafkaOptions<'a> {
     heap_mib: Option<u32>,
     tls: Option<&'a Identity>,
     client_authority: Option<&'a Authority>,
-    user: Option<(String, String)>,
+    users: Vec<(String, String)>,
     lasting: Option<&'a Lasting>,
     port: Option<u16>,
     joins: Option<(u32, &'a Kafka)>,
@@ -55,10 +55,11 @@ impl<'a> KafkaOptions<'a> {
         Self { client_authority: Some(authority), ..self }
     }
 
-    /// Listens for this user too, by SASL PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512: [`Kafka::sasl_brokers`], and where it has a
+    /// Listens for this user, and for those that were named before, by SASL PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512: [`Kafka::sasl_brokers`], and where it has a
     /// certificate [`Kafka::sasl_tls_brokers`].
-    pub fn user(self, name: &str, password: &str) -> Self {
-        Self { user: Some((name.into(), password.into())), ..self }
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.into(), password.into()));
+        self
     }
 
     /// Data that stay.
@@ -124,14 +125,15 @@ impl<'a> KafkaOptions<'a> {
             all.set("ssl.truststore.certificates", &authority.pem);
             all.set("ssl.client.auth", "required");
         }
-        if let Some((name, password)) = &self.user {
+        if !self.users.is_empty() {
             all.listen("SASL_PLAINTEXT", ports.sasl);
             if self.tls.is_some() {
                 all.listen("SASL_SSL", ports.sasl_tls);
             }
             all.set("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512");
             let module = "org.apache.kafka.common.security";
-            let plain = format!("{module}.plain.PlainLoginModule required user_{name}=\"{password}\";");
+            let users: String = self.users.iter().map(|(name, word)| format!(" user_{name}=\"{word}\"")).collect();
+            let plain = format!("{module}.plain.PlainLoginModule required{users};");
             for listener in ["sasl_plaintext", "sasl_ssl"] {
                 all.set(format!("listener.name.{listener}.plain.sasl.jaas.config"), &plain);
                 for mechanism in ["scram-sha-256", "scram-sha-512"] {
@@ -146,9 +148,11 @@ impl<'a> KafkaOptions<'a> {
 
     /// Arguments for the format tool; without them the quicker way will do.
     fn credentials(&self) -> Vec<String> {
-        let Some((name, password)) = &self.user else { return Vec::new() };
-        let credential = |mechanism| ["--add-scram".into(), format!("{mechanism}=[name={name},password={password}]")];
-        ["SCRAM-SHA-256", "SCRAM-SHA-512"].into_iter().flat_map(credential).collect()
+        let credential = |mechanism: &str, (name, password): &(String, String)| {
+            ["--add-scram".into(), format!("{mechanism}=[name={name},password={password}]")]
+        };
+        let of_all = |mechanism| self.users.iter().flat_map(move |user| credential(mechanism, user));
+        ["SCRAM-SHA-256", "SCRAM-SHA-512"].into_iter().flat_map(of_all).collect()
     }
 }
 
