@@ -3,9 +3,9 @@
 
 use super::{
     cluster::{Cluster, Needed, blocking},
-    error::Error,
+    error::{Error, class_of},
     reach::Reach,
-    rights::Deed,
+    rights::{Deed, explained},
     settings,
 };
 use model::{UnixMs, kafka::KafkaSetting};
@@ -14,7 +14,7 @@ use rdkafka::{
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer},
 };
 use tokio::sync::oneshot;
 
@@ -70,7 +70,13 @@ impl Copier {
                 Ok(()) => arrived.push(id),
                 Err(e) => {
                     let deed = format!("copy letter {id} to topic {}", self.setting.dead_topic);
-                    failed = Some(Error::of_right(&self.setting, Deed::Copy, deed, &e));
+                    failed = Some(match self.producer.client().fatal_error() {
+                        // Of that the record says no more than that it was ended.
+                        Some((code, why)) => {
+                            Error::new(deed, class_of(code), explained(&self.setting, code, Deed::Copy, why))
+                        }
+                        None => Error::of_right(&self.setting, Deed::Copy, deed, &e),
+                    });
                 }
             }
         }

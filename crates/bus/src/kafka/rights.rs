@@ -29,10 +29,10 @@ fn advice(setting: &KafkaSetting, code: Code, deed: Deed<'_>) -> Option<String> 
     let grant = match (code, deed) {
         (Code::GroupAuthorizationFailed, _) => format!("READ on group {group}"),
         // Of one who may write to no topic at all: brokers ask for it before a producer can begin.
-        (Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed | Code::Fatal, Deed::Produce) => {
+        (Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed, Deed::Produce) => {
             format!("WRITE on topic {topic}")
         }
-        (Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed | Code::Fatal, Deed::Copy) => {
+        (Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed, Deed::Copy) => {
             format!("WRITE on topic {dead_topic}")
         }
         (Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed, Deed::Create(name)) => {

@@ -132,6 +132,14 @@ impl Flight {
         Sent::Failed
     }
 
+    /// Why records failed: where that ended the producer they say no more than that they were ended.
+    pub fn cause(&self, failure: Failure) -> Failure {
+        match self.producer.client().fatal_error() {
+            Some((code, why)) => Failure { code: Some(code), why },
+            None => failure,
+        }
+    }
+
     /// Gives up what is in flight, and waits until nothing of it can reach a broker any more. Blocks.
     pub fn give_up(self) -> Arc<Shared> {
         self.producer.purge(PurgeConfig::default().queue().inflight());

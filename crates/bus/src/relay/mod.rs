@@ -146,7 +146,10 @@ impl Relay {
         let mut pause = RETRY;
         loop {
             self.take_off()?;
-            let landed = self.fly(no_more).await;
+            let landed = match (self.fly(no_more).await, &self.flight) {
+                (Landed::Failed(failure), Some(flight)) => Landed::Failed(flight.cause(failure)),
+                (landed, _) => landed,
+            };
             let has_moved = self.land().await;
             let Landed::Failed(failure) = landed else { return Ok(()) };
             pause = if has_moved { RETRY } else { (2 * pause).min(LONGEST_RETRY) };

@@ -168,6 +168,14 @@ async fn the_listed_rights_suffice_and_a_missing_one_is_named() {
     let look = with_topics(&kafka, "look").await;
     let (principal, operation) = ("User:look".to_owned(), "Describe".to_owned());
     Acl::add(&kafka.brokers(), &[Acl { principal, operation, is_topic: true, name: look.topic.clone() }]);
+    let dead = Acl {
+        principal: "User:look".to_owned(),
+        operation: "Describe".to_owned(),
+        is_topic: true,
+        name: look.dead_topic.clone(),
+    };
+    Acl::add(&kafka.brokers(), &[dead]);
+    says(&copy(&look).await.unwrap_err().to_string(), "look", &format!("WRITE on topic {}", look.dead_topic));
     for (setting, user) in [(&no_write, "no-write"), (&look, "look")] {
         let waiting = relayed_with(setting, &results(0..1, 1)).await;
         let said = async || waiting.reach.trouble().is_some_and(|why| why.contains("grant"));
