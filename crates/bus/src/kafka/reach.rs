@@ -15,6 +15,10 @@ use std::{
     time::Instant,
 };
 
+/// librdkafka's own advice: it names a property that nobody of ours sets.
+const NOT_OURS: &str = ": broker certificate could not be verified, verify that ssl.ca.location is correctly configured or root CA \
+                        certificates are installed (install ca-certificates package)";
+
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Reach(Arc<Mutex<State>>);
@@ -103,7 +107,7 @@ impl Reach {
         let connection = said.split_once(": ").map_or(said, |(name, _)| name);
         let advice = advice(said);
         let refused = advice.is_some() || !is_silence(said) && (class_of(code) == Class::Systemic || is_alert(said));
-        let said = said.to_owned() + advice.unwrap_or_default();
+        let said = said.replace(NOT_OURS, "") + advice.unwrap_or_default();
         self.state().heard.insert(connection.to_owned(), Heard { refused, said });
     }
 
@@ -113,9 +117,29 @@ impl Reach {
     }
 }
 
+/// What to do about what a connection ended of, where waiting does not mend it.
+fn advice(said: &str) -> Option<&'static str> {
+    let has = |words: &str| said.contains(words);
+    Some(match () {
+        () if has("SASL") && has("uthentication fail") => " (check kafka.sasl: mechanism, user and password)",
+        () if has("mechanism handshake failed") => {
+            " (the brokers do not take kafka.sasl.mechanism here, or want no login: check it, and the port)"
+        }
+        // librdkafka does not say which.
+        () if has("certificate verify failed") => {
+            " (one of three: kafka.tls.ca_file does not hold the authority that has signed the certificate, it has expired, or it is \
+             for other names than kafka.brokers has)"
+        }
+        () if is_alert(said) => {
+            " (the brokers want a certificate that they know: check kafka.tls.cert_file and kafka.tls.key_file)"
+        }
+        () => return nameless(said),
+    })
+}
+
 /// What it may mean that a broker closes the connection as soon as it hears us. One that has just gone looks the same, until it
 /// is tried again.
-fn advice(said: &str) -> Option<&'static str> {
+fn nameless(said: &str) -> Option<&'static str> {
     let after_ms = || said.rsplit_once("(after ")?.1.split_once("ms in state UP")?.0.parse::<u32>().ok();
     let is_unknown = !said.starts_with("sasl") && said.contains("Disconnected");
     (is_unknown && after_ms().is_some_and(|ms| ms < 1000))

@@ -176,7 +176,9 @@ impl Verifier {
 
 fn untrusted(e: &webpki::Error) -> String {
     match e {
-        webpki::Error::CertExpired { .. } => "its certificate, or one on the way to the root, has expired".to_owned(),
+        webpki::Error::CertExpired { .. } => {
+            "its certificate, or one on the way to the root, has expired: the server needs a new one".to_owned()
+        }
         webpki::Error::CertNotValidYet { .. } => "its certificate is not valid yet".to_owned(),
         webpki::Error::UnknownIssuer => "its certificate is not trusted: check sslrootcert".to_owned(),
         other => format!("its certificate is not trusted: {other}"),
@@ -188,7 +190,7 @@ fn valid_at(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), String> {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     match (parsed.validity().not_before.timestamp() <= now, now <= parsed.validity().not_after.timestamp()) {
         (true, true) => Ok(()),
-        (true, false) => Err("its certificate has expired".into()),
+        (true, false) => Err("its certificate has expired: the server needs a new one".into()),
         (false, _) => Err("its certificate is not valid yet".into()),
     }
 }
@@ -211,7 +213,10 @@ fn is_for(leaf: &CertificateDer<'_>, host: &str) -> Result<(), String> {
     }
     match names.iter().any(|name| covers(name, host)) {
         true => Ok(()),
-        false => Err(format!("its certificate is for {}, not for {host}", names.join(", "))),
+        false => Err(format!(
+            "its certificate is for {}, not for {host}: name the server so in the store URL",
+            names.join(", ")
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod apart;
 mod changes;
+mod credentials;
 mod letters;
 mod passing;
 mod poison;
