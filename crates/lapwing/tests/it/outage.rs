@@ -115,3 +115,27 @@ fn a_store_that_others_read_and_back_up_meanwhile_is_an_ordinary_file() {
     lapwing.wait_for_results("t", there + 2);
     assert_eq!(stop(running).code, 0);
 }
+
+#[test]
+fn a_copy_that_was_made_at_work_takes_the_place_of_a_lost_store() {
+    let site = Site::serve([resp(200, "fine")]);
+    let lapwing = Lapwing::with(&targets([("t", site.url("/"))]));
+    let running = lapwing.start();
+    lapwing.wait_for_results("t", 2);
+    let copy = lapwing.program.folder().join("backup.db");
+    tables::execute(&lapwing.store(), &format!("vacuum into '{}'", copy.display()));
+    let kept = tables::value(&copy, "select count(*) from results").as_u64().unwrap() as usize;
+    lapwing.wait_for_results("t", kept + 2);
+    assert_eq!(stop(running).code, 0);
+    // The queue stays: it knows what the lost store had.
+    for lost in ["lapwing.db", "lapwing.db-wal", "lapwing.db-shm"] {
+        std::fs::remove_file(lapwing.program.folder().join(lost)).ok();
+    }
+    std::fs::rename(&copy, lapwing.store()).unwrap();
+    let running = lapwing.started();
+    lapwing.wait_for_results("t", kept + 2);
+    let output = stop(running);
+    assert_eq!(output.code, 0, "{output}");
+    let twice = "select count(*) from (select due_at from results group by due_at having count(*) > 1)";
+    assert_eq!(tables::value(&lapwing.store(), twice), 0);
+}

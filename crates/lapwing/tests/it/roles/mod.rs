@@ -2,6 +2,7 @@
 #![cfg(feature = "kafka")]
 
 mod apart;
+mod backup;
 mod changes;
 mod credentials;
 mod letters;

@@ -1,9 +1,12 @@
 //! Services that are away, or refuse: what can pass is waited for, what a person must mend is the end, and both are said.
 
-use super::stage::{Role, Stage, select};
+use super::{
+    changes::result,
+    stage::{Role, Stage, select},
+};
 use crate::at_work::{LIMIT, WITHIN_5_S, every_second, program, stop};
 use std::time::Duration;
-use testkit::{Kafka, Postgres, Running, Site, TestDatabase, eventually, free_port, step::*, until};
+use testkit::{Kafka, OnWire, Postgres, Running, Site, TestDatabase, eventually, free_port, step::*, until};
 
 fn not_ready(role: &Role, because: &str) {
     until(&format!("/readyz says 503 and names {because}"), WITHIN_5_S, || {
@@ -112,4 +115,31 @@ async fn a_right_that_is_missing_stops_the_partitions_until_somebody_gives_it_ba
     assert_eq!(stage.stored().await, records.len() as u64);
     assert_eq!(stage.select("select id from dead_letters").await, []);
     assert_eq!(stop(writing).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_disk_is_full_is_waited_for_and_no_record_is_blamed() {
+    let (stage, writer, writing) = Stage::with_writer().await;
+    let put = |from: i64| {
+        let records = (from..from + 50).map(|n| OnWire::value(result("t", n)));
+        stage.topic.put(&records.collect::<Vec<_>>());
+    };
+    put(0);
+    stage.wait_for_rows(50).await;
+    // What a server says whose disk is full, of every row.
+    let full = "create function is_full() returns trigger language plpgsql as $$ begin
+            raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+        end $$;
+        create trigger is_full before insert on checks for each row execute function is_full()";
+    stage.database.execute(full).await;
+    put(1000);
+    not_ready(&writer, "No space left on device (53100)");
+    stage.database.execute("drop trigger is_full on checks").await;
+    stage.wait_for_rows(100).await;
+    ready_again(&writer);
+    assert_eq!(stage.select("select id from dead_letters").await, []);
+    let output = stop(writing);
+    assert_eq!(output.code, 0, "{output}");
+    assert!(output.stderr.contains("results can't be stored; they wait"), "{output}");
+    assert!(output.stderr.contains("results can be stored again"), "{output}");
 }
