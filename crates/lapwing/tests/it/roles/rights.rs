@@ -45,7 +45,7 @@ impl Managed {
     /// Refused, for a right that is missing.
     async fn refused(&self, role: &str, sql: &str) {
         let code = match run(&self.url(role), sql).await {
-            Err(sqlx::Error::Database(error)) => error.code().map(|code| code.into_owned()),
+            Err(sqlx::Error::Database(error)) => error.code().map(std::borrow::Cow::into_owned),
             other => panic!("{role}: {sql}: {other:?}"),
         };
         assert_eq!(code.as_deref(), Some("42501"), "{role}: {sql}");
