@@ -10,7 +10,10 @@ use tokio_postgres::error::{DbError, SqlState};
 pub enum OpenError {
     #[error("the store URL can't be used: {why}")]
     Url { why: String },
-    #[error("{at} refuses the login: {why}; check user and password of the store URL, and pg_hba.conf of the server")]
+    #[error(
+        "{at} refuses the login: {why}; check user and password of the store URL, sslcert and sslkey if the server wants a \
+         certificate, and pg_hba.conf of the server"
+    )]
     Authentication { at: Arc<str>, why: String },
     #[error("{at} does not exist: {why}; create the database, or name another one in the store URL")]
     NoDatabase { at: Arc<str>, why: String },

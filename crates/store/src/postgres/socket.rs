@@ -131,7 +131,7 @@ fn refused(e: tokio_postgres::Error, server: &Server) -> Fault {
         (Some(_), _) => return e.into(),
         // A client certificate that the server refuses shows itself only now, under TLS 1.3.
         (None, Some(io)) if io.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) => {
-            OpenError::Tls { at, why }
+            OpenError::Tls { at, why: format!("{why}; check sslcert and sslkey of the store URL") }
         }
         (None, Some(io)) if matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
             OpenError::NotPostgres { at, why }

@@ -6,10 +6,10 @@ use super::daemon::{Daemon, Launch, last_lines};
 use super::database::{TestDatabase, connect};
 use super::folder::{Folder, Lasting, User};
 use super::trouble::ServiceError;
-use crate::Identity;
 use crate::fail::fail;
 use crate::net::free_port;
 use crate::process::{children, ended, send};
+use crate::{Authority, Identity};
 use rustix::process::Signal;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ pub struct PostgresOptions<'a> {
     settings: Vec<(String, String)>,
     rules: Vec<String>,
     tls: Option<&'a Identity>,
+    client_authority: Option<&'a Authority>,
     lasting: Option<&'a Lasting>,
     port: Option<u16>,
 }
@@ -44,6 +45,11 @@ impl<'a> PostgresOptions<'a> {
     /// Speaks TLS to those who ask for it, with this certificate.
     pub fn tls(self, identity: &'a Identity) -> Self {
         Self { tls: Some(identity), ..self }
+    }
+
+    /// Over TLS, knows certificates of clients that this authority signed; a rule may want one.
+    pub fn client_authority(self, authority: &'a Authority) -> Self {
+        Self { client_authority: Some(authority), ..self }
     }
 
     /// Data that stay, and are synced to the disk.
@@ -98,6 +104,9 @@ impl<'a> PostgresOptions<'a> {
         }
         if self.tls.is_some() {
             lines.push("ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'".to_owned());
+        }
+        if self.client_authority.is_some() {
+            lines.push("ssl_ca_file = '../clients.crt'".to_owned());
         }
         lines.extend(self.settings.iter().map(|(name, value)| format!("{name} = '{}'", value.replace('\'', "''"))));
         lines.join("\n") + "\n"
@@ -233,6 +242,9 @@ impl Postgres {
             let theirs = std::fs::read_to_string(&configuration)?;
             std::fs::write(&configuration, theirs + &options.configuration())?;
             std::fs::write(self.data().join("pg_hba.conf"), options.access())?;
+            if let Some(authority) = options.client_authority {
+                self.secret("clients.crt", &authority.pem)?;
+            }
             let Some(identity) = options.tls else { return Ok(()) };
             self.secret("server.crt", &identity.chain_pem)?;
             self.secret("server.key", &identity.key_pem)

@@ -1,8 +1,11 @@
 //! Wrong credentials, on either side: the end of the program with code 3, a line that says which and what to do, and no secret.
 
-use super::stage::Role;
-use crate::at_work::LIMIT;
-use testkit::{Identity, Kafka, Postgres, Running, free_port, pki};
+use super::{
+    changes::result,
+    stage::{Role, Stage},
+};
+use crate::at_work::{LIMIT, stop};
+use testkit::{Identity, Kafka, OnWire, Postgres, Running, TestDatabase, free_port, pki, until};
 
 const SECRET: &str = "hunter2-swordfish";
 
@@ -86,5 +89,46 @@ async fn those_of_postgresql() {
         let server = Postgres::options().tls(identity).start().await;
         let store = format!("store: \"postgres://somebody:{SECRET}@127.0.0.1:{}/postgres?{query}\"\n", server.port());
         refused(&role("write", "127.0.0.1:1", "", &store), &says);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_changed_at_work_is_waited_for_and_shown_nowhere() {
+    let kafka = Kafka::options().user("lapwing", SECRET).start().await;
+    let stage = Stage::on(kafka.brokers(), TestDatabase::new().await);
+    let url: String = stage.database.role().await;
+    let name = url.split_once("://").and_then(|(_, rest)| rest.split_once(':')).unwrap().0.to_owned();
+    let password = |word: &str| format!("alter role {name} password '{word}'");
+    stage.database.execute(&format!("{}; grant all on schema public to {name}", password(SECRET))).await;
+    let own = url.split_once('@').unwrap().1;
+    let sasl = format!("sasl: {{mechanism: SCRAM-SHA-256, username: lapwing, password: {SECRET}}}");
+    let kafka_section = stage.kafka_with(&sasl).replace(&kafka.brokers(), &kafka.sasl_brokers());
+    let mut writer = Role::new("write", &format!("{kafka_section}store: \"postgres://{name}:{SECRET}@{own}\"\n"));
+    writer.at.program = writer.at.program.env("RUST_LOG", "trace");
+    let writing = writer.started();
+    stage.topic.put(&[OnWire::value(result("t", 1))]);
+    stage.wait_for_rows(1).await;
+
+    stage.database.execute(&password("another")).await;
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{name}'");
+    stage.database.execute(&end).await;
+    until("/readyz says that the login is refused", LIMIT, || {
+        let (status, body) = writer.at.readiness();
+        status == 503 && body.contains("password authentication failed")
+    });
+    let readiness = writer.at.readiness().1;
+    let metrics = writer.at.get("/metrics").unwrap().body;
+    let processes = std::fs::read_to_string(format!("/proc/{}/cmdline", writing.pid())).unwrap();
+    let status = writer.at.program.run(&["db", "status"]);
+    let config = writer.at.program.run(&["config", "show"]);
+    stage.database.execute(&password(SECRET)).await;
+    stage.topic.put(&[OnWire::value(result("u", 1))]);
+    stage.wait_for_rows(2).await;
+    until("/readyz says 200 again", LIMIT, || writer.at.readiness().0 == 200);
+    let output = stop(writing);
+    assert_eq!((output.code, status.code, config.code), (0, 3, 0), "{output}");
+    for text in [readiness, metrics, processes, status.to_string(), config.to_string(), output.to_string()] {
+        let at = text.find(SECRET).map(|at| text[at.saturating_sub(300)..].chars().take(400).collect::<String>());
+        assert_eq!(at, None);
     }
 }

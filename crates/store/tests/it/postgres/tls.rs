@@ -102,3 +102,27 @@ async fn a_file_that_is_not_there_is_named() {
     let server = server(&pki().good, &pki().root.pem).await;
     refused(&server, "127.0.0.1", "sslmode=verify-full&sslrootcert=/none/ca.pem", "/none/ca.pem").await;
 }
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_one_is_wanted() {
+    let rule = "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca";
+    let server = Postgres::options().tls(&pki().good).client_authority(&pki().root).rule(rule).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    pki().write(folder.path());
+    let database = server.database().await;
+    database.execute("grant all on schema public to public").await;
+    let role = database.role().await;
+    let open = async |query: &str| {
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let query = query.replace("NOBODY", &file("unknown_client")).replace("CLIENT", &file("client"));
+        let url = format!("{role}?sslmode=verify-full&sslrootcert={}{query}", file("root.pem"));
+        Store::open_postgres(&url.parse().unwrap(), Settings::default(), &CancellationToken::new()).await.map(drop)
+    };
+    open("&sslcert=CLIENT.pem&sslkey=CLIENT.key").await.unwrap();
+    for query in ["", "&sslcert=NOBODY.pem&sslkey=NOBODY.key", "&sslcert=CLIENT.pem&sslkey=NOBODY.key"] {
+        let e = open(query).await.unwrap_err();
+        assert!(e.to_string().contains("sslcert"), "{query}: {e}");
+        let is_refusal = matches!(e, OpenError::Tls { .. } | OpenError::Authentication { .. });
+        assert!(is_refusal && !e.to_string().contains("secret-"), "{query}: {e}");
+    }
+}
