@@ -53,7 +53,7 @@ impl OpenError {
 
 /// What was tried that failed, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("can't {deed} {at}: {fault}")]
+#[error("can't {deed} {at}: {fault}{}", advice(.fault))]
 pub struct Error {
     deed: &'static str,
     at: Arc<str>,
@@ -72,6 +72,16 @@ impl Error {
 
     pub fn class(&self) -> Class {
         self.fault.class()
+    }
+}
+
+/// What to do where the server names a right that is missing, which is all that it says.
+fn advice(fault: &Fault) -> &'static str {
+    match fault.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            "; grant it to the user of the store URL, or do this as the owner of the tables (docs/managed-services.md)"
+        }
+        _ => "",
     }
 }
 

@@ -101,6 +101,10 @@ async fn each_role_of_the_file_can_do_its_work_and_nothing_else() {
     ok(writer.at.program.run(&["dead", "replay", "--reason", "refused"]));
     stage.wait_for_rows(3).await;
     ok(writer.at.program.run(&["dead", "list", "--all"]));
+    let purge = &["dead", "purge", "--resolved"];
+    let refused = writer.at.program.run(purge);
+    assert!(refused.code == 3 && refused.stderr.contains("or do this as the owner of the tables"), "{refused}");
+    ok(owner.at.program.run(purge));
     ok(writer.at.program.run(&["db", "status"]));
     assert_eq!(stop(writing).code, 0);
     stage.topic.put(&(10..20).map(|s| OnWire::value(result("later", s))).collect::<Vec<_>>());
