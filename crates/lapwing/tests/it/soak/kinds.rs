@@ -1,6 +1,6 @@
 //! Every kind of behaviour that the kit can script, and the one thing that a check of it must say.
 
-use std::{any::Any, io::Write};
+use std::{any::Any, collections::HashMap, io::Write, sync::Mutex};
 use testkit::{
     Backlog, Refused, Site, Step, Tls, Version, http2,
     names::{NameServer, Reply, ResponseCode, Strange},
@@ -13,6 +13,7 @@ pub struct Kind {
     pub name: &'static str,
     /// `verdict reason phase`
     pub want: &'static str,
+    /// `{id}` in it is that of the target.
     pub url: String,
     /// Further keys of the target, as flow mappings have them.
     pub keys: String,
@@ -65,12 +66,18 @@ impl World {
             self.add(name, want, site.url(path), *keys);
         }
         self.kept.push(Box::new(site));
-        // Reset at first, and fine when it is asked again.
-        let flaky =
-            Site::answer(|request| if request.number % 2 == 0 { vec![reset()] } else { vec![resp(200, "fine")] });
+        // Reset at first, and fine when the same target asks again.
+        let asked: Mutex<HashMap<String, usize>> = Mutex::default();
+        let flaky = Site::answer(move |request| {
+            let mut asked = asked.lock().unwrap();
+            let times = asked.entry(request.path().to_owned()).or_default();
+            *times += 1;
+            if *times % 2 == 1 { vec![reset()] } else { vec![resp(200, "fine")] }
+        });
         let always = Site::serve([reset()]);
         self.site("retry_of_a_broken_site", "down closed wait", always, "retries: 1");
-        self.site("retry_of_a_flaky_site", "up", flaky, "retries: 3");
+        self.add("retry_of_a_flaky_site", "up", flaky.url("/{id}"), "retries: 1");
+        self.kept.push(Box::new(flaky));
     }
 
     /// Who speaks before it was asked.

@@ -116,6 +116,7 @@ fn config(kinds: &[Kind], watched: &[Watched], is_there: impl Fn(&Watched) -> bo
     let mut lines = String::new();
     for Watched { id, kind, interval, .. } in watched.iter().filter(|w| is_there(w)) {
         let Kind { url, keys, .. } = &kinds[*kind];
+        let url = url.replace("{id}", id);
         let more = if keys.is_empty() { String::new() } else { format!(", {keys}") };
         writeln!(lines, "  - {{id: {id}, url: \"{url}\", interval: {interval}s{more}}}").unwrap();
     }
