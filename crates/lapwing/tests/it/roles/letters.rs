@@ -134,3 +134,50 @@ async fn letters_that_a_dead_writer_did_not_copy_are_copied_by_the_next_one() {
     eventually("it is copied", LIMIT, async || stage.dead_topic().all().len() > before).await;
     assert_eq!(stop(writing).code, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_of_each_kind_is_stored_once_when_its_cause_is_gone() {
+    let (stage, writer, writing) = Stage::with_writer().await;
+    stage.database.execute("alter table checks add constraint no_t4 check (body_bytes is distinct from 13)").await;
+    let mut refused: Value = serde_json::from_slice(&result("t4", 5)).unwrap();
+    refused["body_bytes"] = 13.into();
+    let kinds = ["not_json", "not_a_result", "newer_version", "refused"];
+    let values = [b"{".to_vec(), b"{\"v\":1}".to_vec(), b"{\"v\":2}".to_vec(), refused.to_string().into_bytes()];
+    for (n, value) in (1..).zip(values) {
+        put(&stage, n, value);
+    }
+    let listed = async || ok(dead(&writer, &["list", "--json", "--all"])).json();
+    eventually("there are four letters", LIMIT, async || listed().await.len() == 4).await;
+    let letters = listed().await;
+    assert_eq!(letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect::<Vec<_>>(), kinds);
+    for (letter, kind) in letters.iter().zip(kinds) {
+        let shown = ok(dead(&writer, &["show", &letter["id"].to_string()])).stdout;
+        assert!(shown.contains(kind) && shown.contains("key        t"), "{shown}");
+    }
+    // Nothing has changed: they are tried, and wait on.
+    ok(dead(&writer, &["replay", "--all"]));
+    eventually("all are tried again", LIMIT, async || listed().await.iter().all(|letter| letter["attempts"] == 2))
+        .await;
+    assert_eq!(stage.stored().await, 0);
+
+    // A person mends two records in the table, and the rule of the database; the third is as a newer program sees it.
+    stage.database.execute("alter table checks drop constraint no_t4").await;
+    for (letter, n) in letters.iter().zip(1..4) {
+        let value = String::from_utf8(result(&format!("t{n}"), 5)).unwrap();
+        let id = &letter["id"];
+        stage.database.execute(&format!("update dead_letters set value = '{value}' where id = {id}")).await;
+    }
+    assert_eq!(stop(writing).code, 0);
+    let writing = writer.started();
+    eventually("a letter of a newer version is stored by itself", LIMIT, async || stage.stored().await >= 1).await;
+    ok(dead(&writer, &["replay", "--all"]));
+    stage.wait_for_rows(4).await;
+    eventually("all are resolved", LIMIT, async || {
+        listed().await.iter().all(|letter| letter["resolved_at"].is_string())
+    })
+    .await;
+    ok(dead(&writer, &["replay", "--all"]));
+    let rows = stage.select("select target from results order by target").await;
+    assert_eq!(rows.iter().map(|row| row["target"].as_str().unwrap()).collect::<Vec<_>>(), ["t1", "t2", "t3", "t4"]);
+    assert_eq!(stop(writing).code, 0);
+}

@@ -3,3 +3,4 @@
 mod migration;
 mod others;
 mod trouble;
+mod upkeep;
