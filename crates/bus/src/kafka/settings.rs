@@ -32,7 +32,7 @@ const CONSUMER: &Properties = &[
     ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "2500"),
     // What waits in memory for each partition. One fetch is at most so many bytes of zstd, which become twenty times as many.
-    ("queued.max.messages.kbytes", "4096"),
+    ("queued.max.messages.kbytes", "3072"),
     ("queued.min.messages", "20000"),
     ("fetch.message.max.bytes", "262144"),
     // How long fetching rests when that is full.
