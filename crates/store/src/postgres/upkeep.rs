@@ -64,8 +64,10 @@ impl PostgresStore {
                 return Ok(Step::Elsewhere);
             }
             let done = step(session, keep).await;
+            // Where a step fails inside a transaction, nothing is done before that is undone.
+            let undo = if done.is_err() { "rollback; " } else { "" };
             // If this fails the connection is gone, and the lock with it.
-            session.client.batch_execute(&format!("select pg_advisory_unlock({UPKEEP_LOCK})")).await.ok();
+            session.client.batch_execute(&format!("{undo}select pg_advisory_unlock({UPKEEP_LOCK})")).await.ok();
             done
         })
         .await
@@ -130,7 +132,7 @@ async fn step(session: &mut Session, keep: &Keep) -> Result<Step, Fault> {
     }
 }
 
-/// Where a writer may not make the partitions of the next days, this does.
+/// The partitions of the next days, also while nothing is written.
 async fn ahead(session: &mut Session, keep: &Keep) -> Result<Step, Fault> {
     session.days.ensure(&session.client, std::iter::empty(), keep.now).await?;
     Ok(Step::Nothing)

@@ -128,6 +128,17 @@ async fn one_process_at_a_time_keeps_house() {
 }
 
 #[tokio::test]
+async fn a_step_that_fails_lets_others_keep_house() {
+    let mut s = with_days(3).await;
+    s.place.execute("create view theirs as select * from checks_20261121").await;
+    let e = s.store.upkeep(&SHORT).await.unwrap_err();
+    assert!(e.to_string().contains("other objects depend on it"), "{e}");
+    let mut other = s.place.open(Settings::default()).await;
+    s.place.execute("drop view theirs").await;
+    assert_eq!(dropped(other.upkeep(&SHORT).await.unwrap()), "checks_20261121");
+}
+
+#[tokio::test]
 async fn who_does_not_own_the_tables_leaves_them_alone() {
     let s = with_days(3).await;
     let Place::Database(database) = &s.place else { panic!() };
