@@ -1,21 +1,13 @@
 //! Dead letters that people look after, on PostgreSQL.
 
-use super::{
-    PostgresStore,
-    columns::{Ids, Row, Time},
-    days::day_of,
-    error::Fault,
-    rows,
-    session::Session,
-};
+use super::{PostgresStore, columns::Time, error::Fault, rows, session::Session};
 use crate::{
-    Class, Keep, Letter, Retried, Select, StoreError, dead,
+    Keep, Letter, Retried, Select, StoreError, dead,
     letters::{COLUMNS, StillDead, due_ids, entry, next_retry, revived},
 };
 use model::{
     UnixMs,
     batch::{Content, Entry},
-    mark::Marked,
 };
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{
@@ -127,17 +119,11 @@ impl Retrying<'_> {
             }
         }
         let Self { session, keep, .. } = self;
-        let ids = names(session, &mut results, &mut still).await?;
-        session.days.ensure(&session.client, results.iter().map(|(record, _)| day_of(record.due_at)), keep.now).await?;
+        let refuse = |entry: &Entry, why| drop(still.insert(entry.offset, StillDead::refused(why)));
+        let mut rows = rows::prepare(session, results, keep.now, refuse).await?;
         session.client.batch_execute("begin").await?;
         let ours = ours(session, letters).await?;
-        let mut rows: Vec<_> = results
-            .into_iter()
-            .zip(ids)
-            .filter(|((_, entry), _)| ours.contains(&entry.offset))
-            .map(|((record, entry), ids)| Row { record, entry, ids })
-            .collect();
-        rows.sort_by_key(Row::key);
+        rows.retain(|row| ours.contains(&row.entry.offset));
         for (row, why) in rows::insert(session, rows).await?.refused {
             still.insert(row.entry.offset, StillDead::refused(why));
         }
@@ -160,33 +146,6 @@ impl Retrying<'_> {
         session.client.batch_execute("commit").await?;
         Ok(became)
     }
-}
-
-/// The numbers of what results name. When the database refuses a name, which it does not tell, one result after the other is asked for.
-async fn names(
-    session: &mut Session,
-    results: &mut Vec<(&Marked, &Entry)>,
-    still: &mut HashMap<i64, StillDead>,
-) -> Result<Vec<Ids>, Fault> {
-    let records: Vec<_> = results.iter().map(|(record, _)| *record).collect();
-    match session.names.learn(&session.client, &records).await {
-        Err(e) if e.class() == Class::Record => {}
-        other => return other,
-    }
-    let mut ids = Vec::new();
-    for (record, entry) in std::mem::take(results) {
-        match session.names.learn(&session.client, &[record]).await {
-            Ok(of_one) => {
-                ids.extend(of_one);
-                results.push((record, entry));
-            }
-            Err(e) if e.class() == Class::Record => {
-                still.insert(entry.offset, StillDead::refused(e.to_string()));
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(ids)
 }
 
 /// Takes the letters in hand, but those that another writer has or is done with.

@@ -2,14 +2,15 @@
 //! through a staging table; where the server refuses one, without it.
 
 use super::{
-    columns::{self, COPY_END, COPY_HEADER, Key, Row, Time, put_row},
+    columns::{self, COPY_END, COPY_HEADER, Ids, Key, Row, Time, put_row},
+    days::day_of,
     error::Fault,
     session::Session,
 };
 use crate::Class;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use model::UnixMs;
+use model::{UnixMs, batch::Entry, mark::Marked};
 use std::{collections::HashSet, pin::pin};
 use tokio_postgres::Statement;
 
@@ -25,6 +26,47 @@ pub(super) struct Inserted<'a> {
     pub duplicate: u64,
     /// Rows that the server refuses for what is in them, and what it says.
     pub refused: Vec<(Row<'a>, String)>,
+}
+
+/// What is committed before the transaction: numbers and partitions. Returns the rows in the order of their key, without those whose
+/// names the database refuses: `refuse` is told why.
+pub(super) async fn prepare<'a>(
+    session: &mut Session,
+    results: Vec<(&'a Marked, &'a Entry)>,
+    now: UnixMs,
+    refuse: impl FnMut(&'a Entry, String),
+) -> Result<Vec<Row<'a>>, Fault> {
+    let mut rows = learn(session, results, refuse).await?;
+    session.days.ensure(&session.client, rows.iter().map(|row| day_of(row.record.due_at)), now).await?;
+    // Neighbours in the index are written together. Stable: of one identity the first record stands.
+    rows.sort_by_key(Row::key);
+    Ok(rows)
+}
+
+/// Finds the numbers of what results name. When the database refuses some name, which it does not tell, it is asked for one result
+/// after the other.
+async fn learn<'a>(
+    session: &mut Session,
+    results: Vec<(&'a Marked, &'a Entry)>,
+    mut refuse: impl FnMut(&'a Entry, String),
+) -> Result<Vec<Row<'a>>, Fault> {
+    let Session { client, names, .. } = session;
+    let records: Vec<_> = results.iter().map(|(record, _)| *record).collect();
+    let row = |((record, entry), ids): ((&'a Marked, &'a Entry), Ids)| Row { record, entry, ids };
+    match names.learn(client, &records).await {
+        Ok(ids) => return Ok(results.into_iter().zip(ids).map(row).collect()),
+        Err(e) if e.class() == Class::Record => {}
+        Err(e) => return Err(e),
+    }
+    let mut rows = Vec::with_capacity(results.len());
+    for (record, entry) in results {
+        match names.learn(client, &[record]).await {
+            Ok(ids) => rows.extend(ids.into_iter().map(|ids| row(((record, entry), ids)))),
+            Err(e) if e.class() == Class::Record => refuse(entry, e.to_string()),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(rows)
 }
 
 /// Inserts rows that are sorted by their key; of one key the first stands.

@@ -2,13 +2,12 @@
 //! transaction, the compare-and-set first.
 
 use super::{
-    columns::{Ids, Row, Time},
-    days::day_of,
+    columns::{Row, Time},
     error::Fault,
     rows,
     session::Session,
 };
-use crate::{Class, Counts, Keep, Written, dead};
+use crate::{Counts, Keep, Written, dead};
 use model::{
     batch::{Batch, Content, DeadLetter, DeadReason, Entry, Source},
     mark::Marked,
@@ -77,38 +76,10 @@ impl<'a> Writing<'a> {
         sorted
     }
 
-    /// What is committed before the transaction: numbers and partitions. Returns the rows in the order of their key.
+    /// The rows of the results. One whose names the database refuses becomes a dead letter.
     async fn prepare(&mut self, sorted: &mut Sorted<'a>) -> Result<Vec<Row<'a>>, Fault> {
-        let ids = self.learn(sorted).await?;
-        let days = sorted.results.iter().map(|(record, _)| day_of(record.due_at));
-        self.session.days.ensure(&self.session.client, days, self.keep.now).await?;
-        let rows = sorted.results.iter().zip(ids).map(|(&(record, entry), ids)| Row { record, entry, ids });
-        let mut rows: Vec<_> = rows.collect();
-        // Neighbours in the index are written together. Stable: of one identity the first record stands.
-        rows.sort_by_key(Row::key);
-        Ok(rows)
-    }
-
-    /// The numbers of the results. One whose names the database refuses becomes a dead letter.
-    async fn learn(&mut self, sorted: &mut Sorted<'a>) -> Result<Vec<Ids>, Fault> {
-        let Session { client, names, .. } = &mut *self.session;
-        let records: Vec<_> = sorted.results.iter().map(|(record, _)| *record).collect();
-        match names.learn(client, &records).await {
-            Err(e) if e.class() == Class::Record => {}
-            learnt => return learnt,
-        }
-        let mut ids = Vec::with_capacity(records.len());
-        for (record, entry) in std::mem::take(&mut sorted.results) {
-            match names.learn(client, &[record]).await {
-                Ok(learnt) => {
-                    ids.extend(learnt);
-                    sorted.results.push((record, entry));
-                }
-                Err(e) if e.class() == Class::Record => sorted.refuse(entry, e.to_string()),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(ids)
+        let results = std::mem::take(&mut sorted.results);
+        rows::prepare(self.session, results, self.keep.now, |entry, why| sorted.refuse(entry, why)).await
     }
 
     /// Begins the transaction and moves the offset, if it stands where the batch begins: the fence against every other writer.
