@@ -6,7 +6,7 @@ use model::{
     batch::{Content, DeadReason},
 };
 use std::time::{Duration, Instant};
-use store::{Keep, Retried, Select, Store, StoreError};
+use store::{Keep, Letter, Retried, Select, Store, StoreError};
 
 /// How often they are looked for, and how many are taken at once.
 const LOOK: Duration = Duration::from_secs(5);
@@ -40,8 +40,11 @@ impl Letters {
         if letters.is_empty() {
             return Ok(());
         }
-        let decoded = letters.into_iter().map(|letter| (record::decode(&letter.value, keep.now), letter));
-        let letters: Vec<_> = decoded.map(|(content, letter)| (letter, content)).collect();
+        let decoded = |letter: Letter| {
+            let content = record::decode(&letter.value, keep.now);
+            (letter, content)
+        };
+        let letters: Vec<_> = letters.into_iter().map(decoded).collect();
         let became = store.retry(&letters, keep).await?;
         let stored = became.iter().filter(|became| **became == Retried::Resolved).count();
         if stored > 0 {

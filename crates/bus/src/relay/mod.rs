@@ -153,7 +153,7 @@ impl Relay {
             let has_moved = self.land().await;
             let Landed::Failed(failure) = landed else { return Ok(()) };
             pause = if has_moved { RETRY } else { (2 * pause).min(LONGEST_RETRY) };
-            self.failed(&failure);
+            self.failed(failure);
             sleep(pause).await;
             // It may have been deleted.
             if let Err(error) = cluster.ensure(Needed::Results).await {
@@ -232,16 +232,19 @@ impl Relay {
         }
     }
 
-    fn failed(&mut self, failure: &Failure) {
+    fn failed(&mut self, failure: Failure) {
         let Failure { code, why } = failure;
-        let advice = if *code == Some(Code::MessageSizeTooLarge) {
+        let advice = if code == Some(Code::MessageSizeTooLarge) {
             self.batch = (self.batch / 2).max(SMALLEST_BATCH);
             " (raise max.message.bytes of the topic if this lasts)"
         } else {
             ""
         };
         let topic = &self.setting.topic;
-        let why = code.map_or(why.clone(), |code| explained(&self.setting, code, Deed::Produce, why.clone()));
+        let why = match code {
+            Some(code) => explained(&self.setting, code, Deed::Produce, why),
+            None => why,
+        };
         let error = format!("topic {topic} does not take a result: {why}{advice}");
         self.reach.set_stalled(Some(error.as_str().into()));
         match self.failing.met(Instant::now()) {
