@@ -1,7 +1,7 @@
 //! `lapwing probe` -> Kafka -> `lapwing write` -> PostgreSQL as a whole: how fast a writer catches up, and how soon a result is
 //! seen.
 
-use crate::{load::PATTERN, nginx::Nginx, rows::Rows};
+use crate::{load::PATTERN, nginx::Nginx, rows::Rows, store::connect};
 use anyhow::{Context, ensure};
 use model::UnixMs;
 use rdkafka::{
@@ -17,7 +17,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use testkit::{Kafka, Postgres, Program, TestDatabase, Topic, free_port, get, unique};
-use tokio_postgres::NoTls;
 
 const PARTITIONS: i32 = 6;
 const LIMIT: Duration = Duration::from_secs(600);
@@ -47,12 +46,6 @@ impl Services {
             self.topic.name,
             self.database.url()
         )
-    }
-
-    async fn sql(&self) -> anyhow::Result<tokio_postgres::Client> {
-        let (client, connection) = tokio_postgres::connect(&self.database.url(), NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
     }
 }
 
@@ -153,7 +146,7 @@ async fn psql_copy(services: &Services, rows: u64) -> anyhow::Result<f64> {
         Ok(())
     };
     psql(format!("\\copy (select * from checks) to '{}' csv", file.display()))?;
-    let client = services.sql().await?;
+    let client = connect(&services.database).await?;
     client.batch_execute("truncate checks; checkpoint").await?;
     let begun = Instant::now();
     psql(format!("\\copy checks from '{}' csv", file.display()))?;
@@ -177,7 +170,7 @@ async fn soon(bin: &Path) -> anyhow::Result<()> {
     writer.write("lapwing.yaml", services.config(free_port(), "targets: []"));
     let (probing, writing) = (prober.spawn(&["probe", "-q"]), writer.spawn(&["write", "-q"]));
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let client = services.sql().await?;
+    let client = connect(&services.database).await?;
     // The server notes when each transaction was committed, and the check when it ended, by one clock.
     let query = "select count(*), percentile_cont(array[0.5, 0.99, 1]) within group (order by waited) from (
                      select extract(epoch from pg_xact_commit_timestamp(xmin) - started_at - total_us * interval '1 microsecond')::float8 as waited

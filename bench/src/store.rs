@@ -42,11 +42,18 @@ fn keep() -> Keep {
 }
 
 async fn open(database: &TestDatabase) -> anyhow::Result<(Store, Client)> {
-    let url = database.url();
-    let store = Store::open_postgres(&url.parse()?, Settings::default(), &CancellationToken::new()).await?;
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+    Ok((open_store(database).await?, connect(database).await?))
+}
+
+pub async fn open_store(database: &TestDatabase) -> anyhow::Result<Store> {
+    Ok(Store::open_postgres(&database.url().parse()?, Settings::default(), &CancellationToken::new()).await?)
+}
+
+/// As another program.
+pub async fn connect(database: &TestDatabase) -> anyhow::Result<Client> {
+    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await?;
     tokio::spawn(connection);
-    Ok((store, client))
+    Ok(client)
 }
 
 async fn write_path(server: &Postgres, rounds: usize) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! What keeping a store in order costs those who use it: a whole day dropped beside writers and readers, and letters replayed.
 
-use crate::rows::Rows;
+use crate::{
+    rows::Rows,
+    store::{connect, open_store},
+};
 use anyhow::{Context, ensure};
 use model::UnixMs;
 use std::{
@@ -11,11 +14,9 @@ use std::{
     },
     time::{Duration, Instant, SystemTime},
 };
-use store::{Keep, Settings, Step, Store, Written};
+use store::{Keep, Step, Written};
 use testkit::{Kafka, Postgres, Program, TestDatabase, free_port, unique};
 use tokio::{task::JoinHandle, time::sleep};
-use tokio_postgres::{Client, NoTls};
-use tokio_util::sync::CancellationToken;
 
 const DAY_MS: i64 = 86_400_000;
 const BATCH: u64 = 20_000;
@@ -42,19 +43,9 @@ fn keep(days: u64) -> Keep {
     Keep { now: now(), checks: Duration::from_secs(days * 86_400) }
 }
 
-async fn open(database: &TestDatabase) -> anyhow::Result<Store> {
-    Ok(Store::open_postgres(&database.url().parse()?, Settings::default(), &CancellationToken::new()).await?)
-}
-
-async fn sql(database: &TestDatabase) -> anyhow::Result<Client> {
-    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
 async fn drop_a_day(server: &Postgres, rows: u64) -> anyhow::Result<()> {
     let database = server.database().await;
-    let mut keeper = open(&database).await?;
+    let mut keeper = open_store(&database).await?;
     let today = now().0 - now().0 % DAY_MS;
     let old = Rows::of(100_000, UnixMs(today - 40 * DAY_MS));
     for n in 0..rows / BATCH {
@@ -112,7 +103,7 @@ async fn beside(
     let mut reading: Vec<JoinHandle<anyhow::Result<Duration>>> = Vec::new();
     let today = now().0 - now().0 % DAY_MS;
     for n in 0..2 {
-        let (mut store, over) = (open(database).await?, Arc::clone(&told));
+        let (mut store, over) = (open_store(database).await?, Arc::clone(&told));
         let rows = Rows::of(1_000, UnixMs(today));
         let log = unique("log");
         writing.push(tokio::spawn(async move {
@@ -133,7 +124,7 @@ async fn beside(
             store.close().await;
             Ok(slowest)
         }));
-        let (client, over) = (sql(database).await?, Arc::clone(&told));
+        let (client, over) = (connect(database).await?, Arc::clone(&told));
         reading.push(tokio::spawn(async move {
             let mut slowest = Duration::ZERO;
             let query = "select count(*), max(total_us) from results where due_at > now() - interval '1 hour'";
@@ -161,8 +152,8 @@ async fn beside(
 /// So many letters whose cause is gone: from `dead replay` to the last row, by one writer at work.
 async fn replay(server: &Postgres, bin: &Path, letters: u64) -> anyhow::Result<()> {
     let (database, kafka) = (server.database().await, Kafka::start().await);
-    open(&database).await?.close().await;
-    let client = sql(&database).await?;
+    open_store(&database).await?.close().await;
+    let client = connect(&database).await?;
     let rows = Rows::of(10_000, UnixMs(now().0 - now().0 % DAY_MS));
     let insert = "insert into dead_letters (reason, message, topic, partition, \"offset\", key, value, headers, failed_at, attempts)
         select 'refused', 'refused by a rule that is gone', 'elsewhere', 0, n, 't', value, '[]', now(), 1

@@ -1,6 +1,6 @@
 //! The dashboard and the alerts that we hand out ask for metrics that the program has.
 
-use crate::at_work::{LIMIT, Lapwing, every_second};
+use crate::at_work::{LIMIT, Lapwing, targets};
 use model::Verdict;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path};
@@ -50,11 +50,7 @@ fn names(query: &str) -> Vec<(&str, &str)> {
 /// A Lapwing that has seen an `up` and a `down`, and stored both: every metric has its samples.
 fn metrics_at_work() -> String {
     let (site, refused) = (Site::serve([resp(200, "fine")]), Refused::new());
-    let lapwing = Lapwing::with(&format!(
-        "targets:\n{}{}",
-        every_second("fine", &site.url("/")),
-        every_second("refused", &refused.url("/"))
-    ));
+    let lapwing = Lapwing::with(&targets([("fine", site.url("/")), ("refused", refused.url("/"))]));
     let _running = lapwing.started();
     lapwing.wait_for_results("fine", 1);
     lapwing.wait_for_results("refused", 1);

@@ -3,6 +3,7 @@
 use crate::at_work::{LIMIT, Lapwing, WITHIN_5_S, stop, targets};
 use crate::ledger::{Ledger, TALKATIVE};
 use crate::tables::{self, Locked};
+use std::path::PathBuf;
 use std::time::Instant;
 use testkit::{Running, Site, step::resp, until};
 
@@ -101,14 +102,20 @@ fn a_queue_that_is_locked_stops_no_check_and_gets_everything_later() {
     assert_eq!(ledger.acknowledged(), output.stderr.matches("\"checked\"").count());
 }
 
+/// A copy of the store, made by another program.
+fn backup(lapwing: &Lapwing) -> PathBuf {
+    let copy = lapwing.program.folder().join("backup.db");
+    tables::execute(&lapwing.store(), &format!("vacuum into '{}'", copy.display()));
+    copy
+}
+
 #[test]
 fn a_store_that_others_read_and_back_up_meanwhile_is_an_ordinary_file() {
     let site = Site::serve([resp(200, "fine")]);
     let lapwing = Lapwing::with(&targets([("t", site.url("/"))]));
     let running = lapwing.start();
     lapwing.wait_for_results("t", 2);
-    let copy = lapwing.program.folder().join("backup.db");
-    tables::execute(&lapwing.store(), &format!("vacuum into '{}'", copy.display()));
+    let copy = backup(&lapwing);
     assert_eq!(tables::value(&copy, "pragma integrity_check"), "ok");
     let there = lapwing.results("t").len();
     assert!(tables::value(&copy, "select count(*) from results").as_u64().unwrap() >= 2);
@@ -122,8 +129,7 @@ fn a_copy_that_was_made_at_work_takes_the_place_of_a_lost_store() {
     let lapwing = Lapwing::with(&targets([("t", site.url("/"))]));
     let running = lapwing.start();
     lapwing.wait_for_results("t", 2);
-    let copy = lapwing.program.folder().join("backup.db");
-    tables::execute(&lapwing.store(), &format!("vacuum into '{}'", copy.display()));
+    let copy = backup(&lapwing);
     let kept = tables::value(&copy, "select count(*) from results").as_u64().unwrap() as usize;
     lapwing.wait_for_results("t", kept + 2);
     assert_eq!(stop(running).code, 0);

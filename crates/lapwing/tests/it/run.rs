@@ -1,6 +1,6 @@
 //! `lapwing run` in fair weather: results of real sites in the store, changes told to people, itself shown to machines.
 
-use crate::at_work::{LIMIT, Lapwing, every_second, ms, stop, targets};
+use crate::at_work::{LIMIT, Lapwing, ms, stop, targets};
 use crate::ledger::is_slot;
 use crate::tables::Row;
 use serde_json::{Value, json};
@@ -209,11 +209,7 @@ fn the_metrics_have_the_names_of_the_contract_from_the_start() {
 #[test]
 fn the_metrics_count_what_was_checked_and_stored() {
     let (site, refused) = (Site::serve([resp(200, "fine")]), Refused::new());
-    let lapwing = Lapwing::with(&format!(
-        "targets:\n{}{}",
-        every_second("fine", &site.url("/")),
-        every_second("refused", &refused.url("/"))
-    ));
+    let lapwing = Lapwing::with(&targets([("fine", site.url("/")), ("refused", refused.url("/"))]));
     let _running = lapwing.started();
     lapwing.wait_for_results("fine", 2);
     lapwing.wait_for_results("refused", 2);
