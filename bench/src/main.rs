@@ -57,8 +57,11 @@ enum Command {
         #[arg(long, default_value = "target/release/lapwing")]
         bin: PathBuf,
         /// Million results that wait
-        #[arg(long, default_value_t = 2.0)]
+        #[arg(long, default_value_t = 10.0)]
         millions: f64,
+        /// Of the topic
+        #[arg(long, default_value_t = 6)]
+        partitions: u32,
     },
     /// A day dropped beside writers and readers, and dead letters replayed
     Upkeep {
@@ -95,7 +98,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::All { bin, seconds, rounds } => report::all(&bin, Duration::from_secs(seconds), rounds),
         Command::Store { rounds, sustained } => store::all(rounds, sustained),
-        Command::Roles { bin, millions } => roles::all(&bin, millions),
+        Command::Roles { bin, millions, partitions } => roles::all(&bin, millions, partitions),
         Command::Upkeep { bin, millions, letters } => upkeep::all(&bin, millions, letters),
         Command::Scale { bin } => scale::all(&bin),
         Command::Accuracy { bin } => accuracy::all(&bin),

@@ -99,6 +99,7 @@ impl Consumer {
         let room = Arc::new(Semaphore::new(WAITING));
         let member = Member::new(Setup {
             setting: setting.clone(),
+            partitions: topic.partitions,
             most,
             watched: Arc::clone(&watched),
             reach: reach.clone(),

@@ -34,9 +34,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub fn join(setting: &KafkaSetting, reach: &Reach) -> Result<Self, Error> {
+    /// `partitions`: how many the topic has.
+    pub fn join(setting: &KafkaSetting, partitions: usize, reach: &Reach) -> Result<Self, Error> {
         let context = Rebalances { reach: reach.clone(), moved: Mutex::default(), read: Mutex::default() };
-        let consumer = BaseConsumer::from_config_and_context(&settings::consumer(setting), context)
+        let consumer = BaseConsumer::from_config_and_context(&settings::consumer(setting, partitions), context)
             .map_err(|e| Error::of_settings(&e))?;
         consumer
             .subscribe(&[&setting.topic])

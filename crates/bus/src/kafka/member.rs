@@ -80,6 +80,8 @@ const REPORT: Duration = Duration::from_secs(30);
 
 pub(super) struct Member {
     setting: KafkaSetting,
+    /// Of the topic, when it was first seen.
+    partitions: usize,
     most: Most,
     watched: Arc<Watched>,
     reach: Reach,
@@ -101,6 +103,7 @@ pub(super) struct Member {
 
 pub(super) struct Setup {
     pub setting: KafkaSetting,
+    pub partitions: usize,
     pub most: Most,
     pub watched: Arc<Watched>,
     pub reach: Reach,
@@ -113,11 +116,12 @@ pub(super) struct Setup {
 impl Member {
     /// Joins the group. The first member's settings are tried here, so that a mistake in them is known at start.
     pub fn new(setup: Setup) -> Result<Self, Error> {
-        let Setup { setting, most, watched, reach, orders, wake, events, room } = setup;
-        let group = Some(Group::join(&setting, &reach)?);
+        let Setup { setting, partitions, most, watched, reach, orders, wake, events, room } = setup;
+        let group = Some(Group::join(&setting, partitions, &reach)?);
         let made = Instant::now();
         Ok(Self {
             setting,
+            partitions,
             most,
             watched,
             reach,
@@ -225,7 +229,7 @@ impl Member {
     fn remake(&mut self) {
         if self.group.is_none() && self.made.elapsed() >= REMAKE {
             self.made = Instant::now();
-            match Group::join(&self.setting, &self.reach) {
+            match Group::join(&self.setting, self.partitions, &self.reach) {
                 Ok(group) => self.group = Some(group),
                 Err(error) => self.tell(Event::Failed(error)),
             }
@@ -301,10 +305,10 @@ impl Member {
             group.parts.range(last + 1..).chain(group.parts.range(..=last)).map(|(partition, _)| *partition).collect();
         for partition in order {
             let Some(part) = group.parts.get_mut(&partition) else { continue };
+            // What nobody takes yet stays in librdkafka's queues, which have a bound: only the batch that is next is copied.
+            let Ok(permit) = self.room.try_acquire() else { break };
             let filled = part.fill(&self.most);
             if part.is_due(&self.most) {
-                // One that can't be sent stays where it is, and its queue fills up.
-                let Ok(permit) = self.room.try_acquire() else { break };
                 permit.forget();
                 self.is_busy |= part.is_full(&self.most);
                 self.served = partition;

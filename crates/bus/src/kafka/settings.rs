@@ -31,13 +31,16 @@ const PRODUCER_FIXED: &Properties = &[("enable.idempotence", "true"), ("acks", "
 const CONSUMER: &Properties = &[
     ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "2500"),
-    // What waits in memory for each partition. One fetch is at most so many bytes of zstd, which become twenty times as many.
-    ("queued.max.messages.kbytes", "3072"),
     ("queued.min.messages", "20000"),
-    ("fetch.message.max.bytes", "262144"),
-    // How long fetching rests when that is full.
+    // How long fetching rests when a partition's queue is full.
     ("fetch.queue.backoff.ms", "20"),
 ];
+
+/// How much waits in memory for the writer, over all partitions, before librdkafka stops fetching.
+const AHEAD_KIB: usize = 48 << 10;
+/// The largest answer to a fetch, over all partitions; of zstd, which becomes twenty times as much. A batch of a producer comes
+/// whole, also if it is larger than the share of its partition.
+const FETCH_BYTES: usize = 1536 << 10;
 
 const CONSUMER_FIXED: &Properties = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
@@ -75,9 +78,13 @@ pub(super) fn copier(setting: &KafkaSetting) -> ClientConfig {
     config
 }
 
-pub(super) fn consumer(setting: &KafkaSetting) -> ClientConfig {
+/// A member of the group of the writers. Memory for what is fetched ahead is shared by all `partitions`, as if all were ours.
+pub(super) fn consumer(setting: &KafkaSetting, partitions: usize) -> ClientConfig {
     let mut config = common(setting);
     set(&mut config, CONSUMER);
+    let share = |all: usize, least, most| (all / partitions.max(1)).clamp(least, most).to_string();
+    config.set("queued.max.messages.kbytes", share(AHEAD_KIB, 512, 4096));
+    config.set("fetch.message.max.bytes", share(FETCH_BYTES, 64 << 10, 256 << 10));
     users(&mut config, setting);
     set(&mut config, CONSUMER_FIXED);
     config.set("group.id", &setting.group);
@@ -165,13 +172,29 @@ mod tests {
     fn properties_win_over_defaults_and_lose_against_what_exactness_rests_on() {
         let setting = with(&[("linger.ms", "5"), ("auto.offset.reset", "latest"), ("session.timeout.ms", "20000")]);
         assert_eq!(producer(&setting).get("linger.ms"), Some("5"));
-        assert_eq!(consumer(&setting).get("auto.offset.reset"), Some("error"));
-        assert_eq!(consumer(&setting).get("session.timeout.ms"), Some("20000"));
+        assert_eq!(consumer(&setting, 6).get("auto.offset.reset"), Some("error"));
+        assert_eq!(consumer(&setting, 6).get("session.timeout.ms"), Some("20000"));
+    }
+
+    #[test]
+    fn many_partitions_share_the_memory_for_what_is_fetched_ahead() {
+        let ahead = |partitions| {
+            let config = consumer(&setting(), partitions);
+            ["queued.max.messages.kbytes", "fetch.message.max.bytes"]
+                .map(|name| config.get(name).unwrap().parse::<usize>().unwrap())
+        };
+        assert_eq!(ahead(0), ahead(1));
+        assert_eq!(ahead(6), [4096, 262_144]);
+        assert_eq!(ahead(24), [2048, 65_536]);
+        // Less for each would be batches that are too small.
+        assert_eq!(ahead(1000), [512, 65_536]);
+        let own = with(&[("fetch.message.max.bytes", "1000000")]);
+        assert_eq!(consumer(&own, 60).get("fetch.message.max.bytes"), Some("1000000"));
     }
 
     #[test]
     fn librdkafka_takes_all_of_ours() {
-        for config in [asking(&setting()), producer(&setting()), copier(&setting()), consumer(&setting())] {
+        for config in [asking(&setting()), producer(&setting()), copier(&setting()), consumer(&setting(), 6)] {
             config.create_native_config().unwrap();
         }
     }
