@@ -72,7 +72,8 @@ lint: setup ## Check format, lints, licences, advisories, and what is in packagi
 	@scripts/lint-packaging
 
 bench: setup-bench ## Measure beside the floor program, on nginx (docs/performance.md says how to read it)
-	$(CARGO) build --release --locked -p lapwing -p bench
+	$(CARGO) build --release --locked -p lapwing # by itself: with others it would be built with the features that they need
+	$(CARGO) build --release --locked -p bench
 	target/release/bench all $(ARGS)
 	target/release/bench store
 	target/release/bench roles

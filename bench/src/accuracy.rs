@@ -1,23 +1,28 @@
 //! Whether the phases are what they were: a site and a name server that answer after known delays, checked a thousand times a second.
 //!
-//! What a phase should be, the servers measure: from the moment at which they have read what they were sent to the one before they
-//! write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are whole milliseconds.
+//! What a phase should be, the servers measure: from the moment at which the kernel had what they were sent (it stamps that) to the
+//! one before they write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are whole milliseconds.
 //! They have no higher priority: they would take from the prober, on the cores that both share, what its phases then show.
 
 use crate::pipeline::{built, scheduled, wait};
 use anyhow::{Context, ensure};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrLike, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+};
 use rustls::{ServerConfig, server::Acceptor};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt::Write as _,
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::{self, IoSliceMut, Read, Write},
+    net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use testkit::{Program, Signal, free_port, pki};
 
@@ -130,6 +135,7 @@ impl Servers {
     fn start() -> anyhow::Result<Self> {
         let delays = Arc::new(Delays::default());
         let names = UdpSocket::bind("127.0.0.1:0")?;
+        setsockopt(&names, ReceiveTimestampns, &true)?;
         let (http, https) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let ports = (names.local_addr()?.port(), http.local_addr()?.port(), https.local_addr()?.port());
         for _ in 0..NAME_THREADS {
@@ -138,9 +144,9 @@ impl Servers {
         }
         let tls = tls()?;
         for _ in 0..SITE_THREADS {
-            serve(http.try_clone()?, Arc::clone(&delays), |mut stream, delays| answer(&mut stream, delays));
+            serve(http.try_clone()?, Arc::clone(&delays), |wire, delays| answer(&mut &*wire, &wire.came, delays));
             let tls = Arc::clone(&tls);
-            serve(https.try_clone()?, Arc::clone(&delays), move |stream, delays| answer_https(stream, &tls, delays));
+            serve(https.try_clone()?, Arc::clone(&delays), move |wire, delays| answer_https(wire, &tls, delays));
         }
         Ok(Self { names: ports.0, http: ports.1, https: ports.2, delays })
     }
@@ -149,12 +155,13 @@ impl Servers {
 fn serve(
     listener: TcpListener,
     delays: Arc<Delays>,
-    answer: impl Fn(&TcpStream, &Delays) -> anyhow::Result<()> + Send + 'static,
+    answer: impl Fn(&Wire, &Delays) -> anyhow::Result<()> + Send + 'static,
 ) {
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            let _ = stream.set_nodelay(true);
-            let _ = answer(&stream, &delays); // a check that gets no answer says so itself
+            let _ = stream.set_nodelay(true).and_then(|()| Ok(setsockopt(&stream, ReceiveTimestampns, &true)?));
+            let wire = Wire { stream, came: Cell::new(Instant::now()) };
+            let _ = answer(&wire, &delays); // a check that gets no answer says so itself
         }
     });
 }
@@ -168,11 +175,49 @@ fn tls() -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
+/// A connection, and when what was read last had come.
+#[derive(Debug)]
+struct Wire {
+    stream: TcpStream,
+    came: Cell<Instant>,
+}
+
+impl Read for &Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (n, _, came) = receive::<()>(&self.stream, buffer)?;
+        self.came.set(came);
+        Ok(n)
+    }
+}
+
+impl Write for &Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is there, from whom, and when it came by the kernel's stamp.
+fn receive<A: SockaddrLike + Copy>(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<A>, Instant)> {
+    let (mut pieces, mut control) = ([IoSliceMut::new(buffer)], nix::cmsg_space!(nix::sys::time::TimeSpec));
+    let fd = socket.as_fd().as_raw_fd();
+    let message = recvmsg::<A>(fd, &mut pieces, Some(&mut control), MsgFlags::empty())?;
+    let stamp = message.cmsgs()?.find_map(|c| match c {
+        ControlMessageOwned::ScmTimestampns(time) => Some(SystemTime::UNIX_EPOCH + Duration::from(time)),
+        _ => None,
+    });
+    let lain = stamp.and_then(|stamp| SystemTime::now().duration_since(stamp).ok()).unwrap_or_default();
+    Ok((message.bytes, message.address, Instant::now() - lain))
+}
+
 /// Every name is at 127.0.0.1.
 fn answer_name(socket: &UdpSocket, delays: &Delays) -> anyhow::Result<()> {
     let mut query = [0; 512];
-    let (_, from) = socket.recv_from(&mut query)?;
-    let asked = Instant::now();
+    let (_, from, asked) = receive::<SockaddrIn>(socket, &mut query)?;
+    let from = SocketAddrV4::from(from.context("a sender")?);
     let label = query.get(13..13 + usize::from(query[12])).context("a name")?;
     // The question again, without what stands behind it, and one record of type A for it (RFC 1035, section 4).
     let end = query[12..].iter().position(|byte| *byte == 0).context("the end of the name")? + 12 + 5;
@@ -186,11 +231,11 @@ fn answer_name(socket: &UdpSocket, delays: &Delays) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer_https(mut stream: &TcpStream, config: &Arc<ServerConfig>, delays: &Delays) -> anyhow::Result<()> {
+fn answer_https(mut wire: &Wire, config: &Arc<ServerConfig>, delays: &Delays) -> anyhow::Result<()> {
     let mut acceptor = Acceptor::default();
     let (hello, asked) = loop {
-        ensure!(acceptor.read_tls(&mut stream)? > 0, "the hello ends early");
-        let asked = Instant::now();
+        ensure!(acceptor.read_tls(&mut wire)? > 0, "the hello ends early");
+        let asked = wire.came.get();
         if let Some(hello) = acceptor.accept().map_err(|(error, _)| error)? {
             break (hello, asked);
         }
@@ -201,25 +246,25 @@ fn answer_https(mut stream: &TcpStream, config: &Arc<ServerConfig>, delays: &Del
     let mut connection = hello.into_connection(Arc::clone(config)).map_err(|(error, _)| error)?;
     let took = asked.elapsed();
     while connection.wants_write() {
-        connection.write_tls(&mut stream)?;
+        connection.write_tls(&mut wire)?;
     }
     delays.add(TLS, label(&name), took);
-    let mut wire = rustls::StreamOwned::new(connection, stream);
-    answer(&mut wire, delays)?;
-    wire.conn.send_close_notify();
-    wire.flush()?;
+    let mut secure = rustls::StreamOwned::new(connection, wire);
+    answer(&mut secure, &wire.came, delays)?;
+    secure.conn.send_close_notify();
+    secure.flush()?;
     Ok(())
 }
 
 /// One request, and its answer after the delays.
-fn answer(wire: &mut (impl Read + Write), delays: &Delays) -> anyhow::Result<()> {
+fn answer(wire: &mut (impl Read + Write), came: &Cell<Instant>, delays: &Delays) -> anyhow::Result<()> {
     let (mut request, mut room) = (Vec::new(), [0; 4096]);
     while !request.ends_with(b"\r\n\r\n") {
         let n = wire.read(&mut room)?;
         ensure!(n > 0, "the request ends early");
         request.extend_from_slice(&room[..n]);
     }
-    let asked = Instant::now();
+    let asked = came.get();
     let host = request.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"host: ")).context("a host")?;
     let target = label(std::str::from_utf8(host)?).to_owned();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", BODY.len());

@@ -1,5 +1,7 @@
-//! The stopwatch of one attempt. It runs in exactly one phase at a time, so the phases add up to the total, always.
+//! The stopwatch of one attempt. It runs in exactly one phase at a time, so the phases add up to the total, always. A phase that
+//! ends by what came ends when it came, however late we are.
 
+use crate::arrival::Arrivals;
 use model::{Phase, result::Phases};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,7 @@ impl Leg {
 
 #[derive(Debug)]
 pub struct Clock {
+    arrivals: Arrivals,
     phases: Phases,
     leg: Option<Leg>,
     /// What the running leg had before it was entered last; `None`: it had not been entered.
@@ -36,18 +39,25 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn new() -> Self {
-        Self { phases: Phases::default(), leg: None, before: None, since: None }
+    pub fn new(arrivals: Arrivals) -> Self {
+        Self { arrivals, phases: Phases::default(), leg: None, before: None, since: None }
     }
 
-    /// The time from now on belongs to this leg.
-    pub fn enter(&mut self, leg: Leg) {
+    /// The time from now on belongs to this leg. The others begin with something that we do; a body begins to come with its head,
+    /// and may have come while that was not yet read. Says how long what ended the leg before had lain there.
+    pub fn enter(&mut self, leg: Leg) -> Duration {
         let now = Instant::now();
-        self.settle(now);
+        let ended = self.settle(now);
         self.leg = Some(leg);
         self.before = *self.slot(leg);
         self.slot(leg).get_or_insert_default();
-        self.since = Some(now);
+        if leg == Leg::Transfer {
+            self.since = Some(ended);
+        } else {
+            self.since = Some(now);
+            self.arrivals.forget();
+        }
+        now.duration_since(ended)
     }
 
     /// What comes now is work of ours, not the site's time.
@@ -70,6 +80,12 @@ impl Clock {
         self.since = None;
     }
 
+    /// Stops at the end of the site's time, whatever came before it.
+    pub fn run_out(&mut self) {
+        self.arrivals.forget();
+        self.stop();
+    }
+
     /// What the running leg took since it was entered last was another one's after all.
     pub fn belongs_to(&mut self, other: Leg) {
         self.settle(Instant::now());
@@ -90,10 +106,12 @@ impl Clock {
         self.phases
     }
 
-    fn settle(&mut self, now: Instant) {
-        if let (Some(leg), Some(since)) = (self.leg, self.since.replace(now)) {
-            *self.slot(leg).get_or_insert_default() += now.duration_since(since);
-        }
+    /// The leg has what it took until now, without the time for which what was read last had lain there. Says when that was.
+    fn settle(&mut self, now: Instant) -> Instant {
+        let (Some(leg), Some(since)) = (self.leg, self.since.replace(now)) else { return now };
+        let took = now.duration_since(since).saturating_sub(self.arrivals.lain());
+        *self.slot(leg).get_or_insert_default() += took;
+        since + took
     }
 
     fn slot(&mut self, leg: Leg) -> &mut Option<Duration> {
@@ -120,7 +138,7 @@ mod tests {
 
     #[test]
     fn time_belongs_to_the_leg_that_runs_and_a_pause_to_none() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(Arrivals::new());
         clock.enter(Leg::Connect);
         sleep(5 * MS);
         clock.enter(Leg::Wait);
@@ -135,7 +153,7 @@ mod tests {
 
     #[test]
     fn time_given_to_another_leg_leaves_no_trace() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(Arrivals::new());
         clock.enter(Leg::Tls);
         clock.enter(Leg::Wait);
         sleep(5 * MS);
@@ -148,7 +166,7 @@ mod tests {
 
     #[test]
     fn of_two_hops_only_the_last_wait_is_given_away() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(Arrivals::new());
         clock.enter(Leg::Wait);
         sleep(5 * MS);
         clock.enter(Leg::Tls);

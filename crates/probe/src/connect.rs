@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
 
@@ -45,6 +45,8 @@ pub fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
 pub struct Tried {
     /// The last one that was tried, or the one that answered.
     pub last: Option<SocketAddr>,
+    /// When connecting to the one that answered began.
+    pub begun: Option<Instant>,
     /// This machine could not try one of them: whether that one would have answered nobody knows.
     pub short: Option<Finding>,
 }
@@ -56,12 +58,12 @@ pub struct Tried {
 pub async fn connect(addresses: &[SocketAddr], tried: &mut Tried) -> Result<TcpStream, Finding> {
     let stream = match addresses {
         [one] => {
-            tried.last = Some(*one);
+            (tried.last, tried.begun) = (Some(*one), Some(Instant::now()));
             TcpStream::connect(*one).await.map_err(|e| failure(&[(*one, e)]))?
         }
         several => {
-            let (stream, address) = race(several, tried).await?;
-            tried.last = Some(address);
+            let (stream, address, begun) = race(several, tried).await?;
+            (tried.last, tried.begun) = (Some(address), Some(begun));
             stream
         }
     };
@@ -73,9 +75,9 @@ pub async fn connect(addresses: &[SocketAddr], tried: &mut Tried) -> Result<TcpS
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream, SocketAddr), Finding> {
+async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream, SocketAddr, Instant), Finding> {
     let mut waiting = addresses.iter().copied();
-    let mut open: Vec<(SocketAddr, Attempt)> = Vec::new();
+    let mut open: Vec<(SocketAddr, Instant, Attempt)> = Vec::new();
     let mut failed = Vec::new();
     let mut next_at = Box::pin(tokio::time::sleep(Duration::ZERO));
     loop {
@@ -85,7 +87,7 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
             return Err(failure(&failed));
         }
         let event = poll_fn(|cx| {
-            for (i, (_, attempt)) in open.iter_mut().enumerate() {
+            for (i, (.., attempt)) in open.iter_mut().enumerate() {
                 if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
                     return Poll::Ready(Some((i, done)));
                 }
@@ -94,7 +96,10 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
         })
         .await;
         match event {
-            Some((i, Ok(stream))) => return Ok((stream, open.swap_remove(i).0)),
+            Some((i, Ok(stream))) => {
+                let (address, begun, _) = open.swap_remove(i);
+                return Ok((stream, address, begun));
+            }
             Some((i, Err(e))) => {
                 let address = open.remove(i).0;
                 failed.push((address, e));
@@ -108,7 +113,7 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
             None => {
                 if let Some(address) = waiting.next() {
                     tried.last = Some(address);
-                    open.push((address, Box::pin(TcpStream::connect(address))));
+                    open.push((address, Instant::now(), Box::pin(TcpStream::connect(address))));
                     next_at.as_mut().reset(tokio::time::Instant::now() + STAGGER);
                 }
             }
@@ -186,7 +191,7 @@ mod tests {
         let addresses = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 0, n], hanging.port())));
         let mut took = Vec::new();
         for _ in 0..6 {
-            let (begun, mut tried) = (std::time::Instant::now(), Tried::default());
+            let (begun, mut tried) = (Instant::now(), Tried::default());
             connect(&addresses, &mut tried).await.expect("the third one answers");
             assert_eq!(tried.last, Some(addresses[2]));
             took.push(begun.elapsed());

@@ -22,7 +22,7 @@ pub struct Deadline<'p> {
     at: Instant,
     sleep: Pin<Box<Sleep>>,
     delays: &'p Delays,
-    /// How much of our own delay was given back to the site: at most the timeout once more.
+    /// How much of our own delay was given back to the site; of what is not known exactly at most the timeout once more.
     given_back: Duration,
 }
 
@@ -34,8 +34,15 @@ impl<'p> Deadline<'p> {
         Self { begun, timeout, at, sleep, delays, given_back: Duration::ZERO }
     }
 
+    /// For work of ours.
     pub fn extend(&mut self, by: Duration) {
         self.at += by;
+    }
+
+    /// For a delay of ours.
+    pub fn give_back(&mut self, delay: Duration) {
+        self.at += delay;
+        self.given_back += delay;
     }
 
     pub fn has_passed(&mut self) -> bool {
@@ -44,7 +51,7 @@ impl<'p> Deadline<'p> {
         }
         let ours = self.delays.since(self.begun).min(self.timeout);
         let more = ours.saturating_sub(self.given_back);
-        (self.at, self.given_back) = (self.at + more, self.given_back + more);
+        self.give_back(more);
         Instant::now() >= self.at
     }
 

@@ -5,6 +5,7 @@
 //! afterwards from a library's error. Every attempt and every hop is a fresh look-up on a fresh connection: no pool, no TLS
 //! resumption, no DNS cache, for they skip what a monitor exists to test.
 
+mod arrival;
 mod attempt;
 mod clock;
 mod connect;
@@ -49,6 +50,7 @@ pub struct Prober {
     delays: delay::Delays,
     expressions: expressions::Expressions,
     online: online::Online,
+    _stamping: arrival::Stamping,
 }
 
 /// What a process says of all its checks.
@@ -93,6 +95,7 @@ impl Prober {
             delays: delay::Delays::default(),
             expressions: expressions::Expressions::default(),
             online: online::Online::new(online_check),
+            _stamping: arrival::Stamping::hold(),
         }
     }
 

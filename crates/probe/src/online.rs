@@ -1,6 +1,6 @@
 //! Whether it is this machine that is cut off: asked only after a check has failed in a way that could come from that.
 
-use crate::{connect, dns::Resolver, routes};
+use crate::{arrival::Arrivals, connect, dns::Resolver, routes};
 use model::{Phase, Reason, Target, Verdict, result::Finding, target::Lookup};
 use std::{
     future::poll_fn,
@@ -99,7 +99,7 @@ impl Online {
 async fn reach(host: &str, port: u16, resolver: &Resolver) -> bool {
     let addresses = match host.parse::<IpAddr>() {
         Ok(ip) => Ok(vec![ip]),
-        Err(_) => resolver.resolve(host, &Lookup::default()).await,
+        Err(_) => resolver.resolve(host, &Lookup::default(), &Arrivals::new()).await,
     };
     let connected = match addresses {
         Ok(list) => {

@@ -1,10 +1,6 @@
 //! A connection to a site, with or without TLS.
 
-use crate::{
-    tcp::Tcp,
-    tcp_info::{self, TcpInfo},
-    tls::tls_error,
-};
+use crate::{tcp::Tcp, tcp_info::TcpInfo, tls::tls_error};
 use bytes::BytesMut;
 use std::{
     future::poll_fn,
@@ -12,13 +8,13 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 #[derive(Debug)]
 pub enum Stream {
-    Plain(TcpStream),
+    Plain(Tcp),
     Tls(Box<Tls>),
 }
 
@@ -32,7 +28,7 @@ pub struct Tls {
 impl Stream {
     pub fn tcp_info(&self) -> Option<TcpInfo> {
         match self {
-            Self::Plain(tcp) => tcp_info::of(tcp),
+            Self::Plain(tcp) => tcp.info(),
             Self::Tls(tls) => tls.stream.get_ref().0.info(),
         }
     }

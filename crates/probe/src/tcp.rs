@@ -1,6 +1,10 @@
-//! A socket that two hold: TLS, which reads and writes, and the attempt, which asks the kernel about it however a handshake ends.
+//! A connected socket. Two may hold it: TLS, which reads and writes, and the attempt, which asks the kernel about it however a
+//! handshake ends.
 
-use crate::tcp_info::{self, TcpInfo};
+use crate::{
+    arrival::Arrivals,
+    tcp_info::{self, TcpInfo},
+};
 use bytes::{Buf, Bytes};
 use std::{
     io,
@@ -16,14 +20,25 @@ use tokio::{
 #[derive(Clone, Debug)]
 pub struct Tcp {
     stream: Arc<TcpStream>,
-    /// What was read from the socket before it became this.
+    arrivals: Arrivals,
+    /// What was read already.
     ahead: Bytes,
 }
 
 impl Tcp {
-    /// `ahead` came from the stream already, and is read first.
-    pub fn new(stream: TcpStream, ahead: Bytes) -> Self {
-        Self { stream: Arc::new(stream), ahead }
+    pub fn new(stream: TcpStream, arrivals: Arrivals) -> Self {
+        arrivals.stamp(&stream);
+        Self { stream: Arc::new(stream), arrivals, ahead: Bytes::new() }
+    }
+
+    /// `ahead` came from it already, and is read first.
+    pub fn behind(mut self, ahead: Bytes) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() { self.stream.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
     }
 
     pub fn info(&self) -> Option<TcpInfo> {
@@ -41,9 +56,9 @@ impl AsyncRead for Tcp {
         }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buf.initialize_unfilled()) {
+            match self.arrivals.try_read(&self.stream, buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(|n| buf.advance(n))),
+                read => return Poll::Ready(read),
             }
         }
     }

@@ -52,7 +52,7 @@ impl Attempt<'_> {
 
     /// What was known of the last connection is of no interest from here on.
     fn begin_connecting(&mut self) {
-        self.clock.enter(Leg::Connect);
+        self.enter(Leg::Connect);
         (self.look.peer, self.stream, self.shaking) = (None, None, None);
     }
 
@@ -65,8 +65,9 @@ impl Attempt<'_> {
         if let Some(ip) = literal {
             return Ok(vec![ip]);
         }
-        self.clock.enter(Leg::Dns);
-        let resolving = self.prober.resolver.resolve(place(self.target, &self.hop), &self.target.request.lookup);
+        self.enter(Leg::Dns);
+        let (place, lookup) = (place(self.target, &self.hop), &self.target.request.lookup);
+        let resolving = self.prober.resolver.resolve(place, lookup, &self.arrivals);
         Ok(self.deadline.limit(Box::pin(resolving)).await??)
     }
 
@@ -75,7 +76,11 @@ impl Attempt<'_> {
         let connected = self.deadline.limit(connect::connect(addresses, &mut tried)).await;
         self.look.peer = tried.last;
         let connected = connected.map_err(|late| tried.short.map_or(late.into(), End::Failed))?;
-        self.stream = Some(Stream::Plain(connected?));
+        let stream = connected?;
+        if let Some(begun) = tried.begun {
+            self.arrivals.connected(begun, &stream);
+        }
+        self.stream = Some(Stream::Plain(Tcp::new(stream, self.arrivals.clone())));
         Ok(())
     }
 
@@ -104,9 +109,9 @@ impl Attempt<'_> {
         if !self.hop.is_https() {
             return Ok(if http == Http::V2 { Spoken::Http2 } else { Spoken::Http1 });
         }
-        self.clock.enter(Leg::Tls);
+        self.enter(Leg::Tls);
         let Some(Stream::Plain(tcp)) = self.stream.take() else { unreachable!("connect_to has made it") };
-        let tcp = self.shaking.insert(Tcp::new(tcp, ahead)).clone();
+        let tcp = self.shaking.insert(tcp.behind(ahead)).clone();
         let config = self.ours(|prober| prober.tls.get(settings));
         let config = config.map_err(|e| Finding::new(Reason::ProberFailed, e.to_string()))?;
         let named = settings.server_name.as_deref().filter(|_| self.hop.same_host);

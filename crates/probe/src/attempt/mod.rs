@@ -6,6 +6,7 @@ mod over_http2;
 
 use crate::{
     Prober,
+    arrival::Arrivals,
     clock::{Clock, Leg},
     content::{Content, Told},
     cookies::Jar,
@@ -54,6 +55,7 @@ pub struct Attempt<'a> {
     target: &'a Target,
     look: &'a mut Look,
     clock: Clock,
+    arrivals: Arrivals,
     deadline: Deadline<'a>,
     now: UnixMs,
     hop: Hop,
@@ -73,11 +75,13 @@ pub struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     pub fn new(prober: &'a Prober, target: &'a Target, look: &'a mut Look) -> Self {
+        let arrivals = Arrivals::new();
         Self {
             prober,
             target,
             look,
-            clock: Clock::new(),
+            clock: Clock::new(arrivals.clone()),
+            arrivals,
             deadline: Deadline::after(target.timeout, &prober.delays),
             now: UnixMs::from_system(SystemTime::now()),
             hop: Hop::first(target),
@@ -92,13 +96,15 @@ impl<'a> Attempt<'a> {
 
     /// Never fails: what went wrong is in the answer, and the look tells what was seen until then.
     pub async fn run(mut self) -> Answer {
-        let end = self.exchange().await;
-        self.clock.stop();
-        let failure = match end {
+        let failure = match self.exchange().await {
             Ok(()) => None,
-            Err(End::TimedOut) => Some(self.timed_out()),
+            Err(End::TimedOut) => {
+                self.clock.run_out();
+                Some(self.timed_out())
+            }
             Err(End::Failed(finding)) => Some(finding),
         };
+        self.clock.stop();
         self.ask_the_kernel();
         let shown = self.capture.as_ref().map(|c| c.shown()).unwrap_or_default();
         let look = self.look;
@@ -161,7 +167,7 @@ impl<'a> Attempt<'a> {
 
     /// The head was the final one: what comes now is the body that counts.
     fn begin_body(&mut self, head: Head) -> Content {
-        self.clock.enter(Leg::Transfer);
+        self.enter(Leg::Transfer);
         self.look.body_bytes = Some(0);
         let content = Content::of(&head, self.target);
         self.head = Some(head);
@@ -194,6 +200,12 @@ impl<'a> Attempt<'a> {
         let taken = if content.is_work() { self.ours(|_| content.take(piece)) } else { content.take(piece) };
         self.look.body_bytes = Some(content.read());
         taken
+    }
+
+    /// The time from now on belongs to this leg.
+    fn enter(&mut self, leg: Leg) {
+        let lain = self.clock.enter(leg);
+        self.deadline.give_back(lain);
     }
 
     /// Work of ours: the clock stands still, and the site gets the time back.

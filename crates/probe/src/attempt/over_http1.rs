@@ -29,7 +29,7 @@ impl Attempt<'_> {
 
     /// Sends the request and reads the final head. What came behind it stays in the buffer.
     async fn ask(&mut self, out: &mut Outgoing, buffer: &mut BytesMut) -> Result<Head, End> {
-        self.clock.enter(Leg::Wait);
+        self.enter(Leg::Wait);
         let mut reader = HeadReader::default();
         let mut nothing_yet = true;
         loop {

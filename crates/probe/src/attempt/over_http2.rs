@@ -23,7 +23,7 @@ impl Attempt<'_> {
     }
 
     async fn talk(&mut self, stream: &mut Stream) -> Result<Option<Hop>, End> {
-        self.clock.enter(Leg::Wait);
+        self.enter(Leg::Wait);
         let request = http2::request(&self.asking(), &self.hop, self.cookies())
             .map_err(|e| Finding::new(Reason::BadRedirect, format!("the URL can't be asked for over HTTP/2: {e}")))?;
         let mut talk = match Talk::open(stream, request, self.body()).await {

@@ -3,14 +3,14 @@
 mod query;
 mod system;
 
-use crate::shortage;
+use crate::{arrival::Arrivals, shortage};
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use model::{
     Phase, Reason,
     result::Finding,
     target::{Family, Lookup},
 };
-use query::{Asked, Unanswered};
+use query::{Asked, Servers, Unanswered};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
@@ -47,10 +47,10 @@ impl Resolver {
     ///
     /// # Errors
     /// A reason of phase `dns`, or `prober_failed`.
-    pub async fn resolve(&self, host: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Finding> {
-        let servers = self.servers(lookup);
-        if servers.is_empty() {
-            return self.resolve_by_system(host, lookup.family).await;
+    pub async fn resolve(&self, host: &str, lookup: &Lookup, arrivals: &Arrivals) -> Result<Vec<IpAddr>, Finding> {
+        let servers = Servers { at: self.servers(lookup), arrivals };
+        if servers.at.is_empty() {
+            return self.resolve_by_system(host, lookup.family, arrivals).await;
         }
         let host = host.trim_end_matches('.');
         if is_localhost(host) {
@@ -60,7 +60,7 @@ impl Resolver {
     }
 
     /// As every program of this machine would: with its hosts file and its search list.
-    async fn resolve_by_system(&self, host: &str, family: Family) -> Result<Vec<IpAddr>, Finding> {
+    async fn resolve_by_system(&self, host: &str, family: Family, arrivals: &Arrivals) -> Result<Vec<IpAddr>, Finding> {
         let setup = self.system.current().map_err(|e| {
             let what = shortage::of(&e).unwrap_or("can't read resolv.conf and hosts");
             Finding::new(Reason::ProberFailed, what)
@@ -73,12 +73,13 @@ impl Resolver {
         if is_localhost(host) {
             return of_family(&LOOPBACKS, family, host);
         }
+        let servers = Servers { at: &setup.servers, arrivals };
         for suffix in searched {
-            if let Ok(found) = addresses(&setup.servers, &format!("{host}.{suffix}"), family).await {
+            if let Ok(found) = addresses(servers, &format!("{host}.{suffix}"), family).await {
                 return Ok(found);
             }
         }
-        addresses(&setup.servers, host, family).await.map_err(|e| e.finding(host))
+        addresses(servers, host, family).await.map_err(|e| e.finding(host))
     }
 }
 
@@ -108,7 +109,7 @@ enum NoAddresses {
     Unanswered(Unanswered),
 }
 
-async fn addresses(servers: &[SocketAddr], name: &str, family: Family) -> Result<Vec<IpAddr>, NoAddresses> {
+async fn addresses(servers: Servers<'_>, name: &str, family: Family) -> Result<Vec<IpAddr>, NoAddresses> {
     let kind = match family {
         Family::Auto => return both_families(servers, name).await,
         Family::V4 => RecordType::A,
@@ -120,16 +121,16 @@ async fn addresses(servers: &[SocketAddr], name: &str, family: Family) -> Result
     }
 }
 
-async fn both_families(servers: &[SocketAddr], name: &str) -> Result<Vec<IpAddr>, NoAddresses> {
+async fn both_families(servers: Servers<'_>, name: &str) -> Result<Vec<IpAddr>, NoAddresses> {
     let (mut v6, mut v4) =
         (pin!(query::ask(servers, name, RecordType::AAAA)), pin!(query::ask(servers, name, RecordType::A)));
     let (first, second) = tokio::select! {
         six = &mut v6 => {
-            let four = other(&six, v4).await;
+            let four = other(&six, v4, servers.arrivals).await;
             (Some(six), four)
         }
         four = &mut v4 => {
-            let six = other(&four, v6).await;
+            let six = other(&four, v6, servers.arrivals).await;
             (six, Some(four))
         }
     };
@@ -143,9 +144,13 @@ async fn both_families(servers: &[SocketAddr], name: &str) -> Result<Vec<IpAddr>
 async fn other(
     first: &Result<Asked, Unanswered>,
     second: impl Future<Output = Result<Asked, Unanswered>>,
+    arrivals: &Arrivals,
 ) -> Option<Result<Asked, Unanswered>> {
     match first {
-        Ok(asked) if !asked.addresses.is_empty() => tokio::time::timeout(OTHER_FAMILY, second).await.ok(),
+        Ok(asked) if !asked.addresses.is_empty() => {
+            let second = tokio::time::timeout(OTHER_FAMILY, second).await;
+            second.inspect_err(|_| arrivals.forget()).ok()
+        }
         Ok(_) | Err(_) => Some(second.await),
     }
 }

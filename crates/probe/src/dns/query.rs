@@ -1,17 +1,18 @@
 //! One question to resolvers, over UDP and, when the answer does not fit, TCP (RFC 1035, RFC 7766).
 
-use crate::shortage;
+use crate::{arrival::Arrivals, shortage};
 use hickory_proto::{
     op::{Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, RecordType},
 };
 use std::{
     io,
+    mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
@@ -20,6 +21,13 @@ use tokio::{
 const ROUNDS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Names that a chain of aliases may lead through.
 const MAX_ALIASES: usize = 8;
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Servers<'a> {
+    pub at: &'a [SocketAddr],
+    pub arrivals: &'a Arrivals,
+}
 
 /// An answer: addresses, or a code that says why there are none.
 #[derive(Debug)]
@@ -61,7 +69,7 @@ impl Unanswered {
 }
 
 /// The addresses of one family. Aliases are followed, within the answer and by asking on.
-pub async fn ask(servers: &[SocketAddr], name: &str, family: RecordType) -> Result<Asked, Unanswered> {
+pub async fn ask(servers: Servers<'_>, name: &str, family: RecordType) -> Result<Asked, Unanswered> {
     let mut name = Name::from_ascii(name).map_err(|_| Unanswered::NotAName)?;
     name.set_fqdn(true);
     for _ in 0..=MAX_ALIASES {
@@ -100,11 +108,11 @@ fn address(data: &RData) -> Option<IpAddr> {
 }
 
 /// The first resolver that knows; one that can't tell (SERVFAIL, REFUSED, …) leaves it to the next.
-async fn ask_any(servers: &[SocketAddr], name: &Name, family: RecordType) -> Result<Message, Unanswered> {
+async fn ask_any(servers: Servers<'_>, name: &Name, family: RecordType) -> Result<Message, Unanswered> {
     let (mut refusal, mut trouble) = (None, Unanswered::NoServer);
     for wait in ROUNDS {
-        for &server in servers {
-            match timeout(wait, ask_one(server, name, family)).await {
+        for &server in servers.at {
+            match timeout(wait, ask_one(server, name, family, servers.arrivals)).await {
                 Err(_) => trouble = trouble.or(Unanswered::Silent),
                 Ok(Err(e)) => trouble = trouble.or(Unanswered::Error(e)),
                 Ok(Ok(m)) if matches!(m.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) => {
@@ -120,25 +128,31 @@ async fn ask_any(servers: &[SocketAddr], name: &Name, family: RecordType) -> Res
     Err(trouble)
 }
 
-async fn ask_one(server: SocketAddr, name: &Name, family: RecordType) -> io::Result<Message> {
+async fn ask_one(server: SocketAddr, name: &Name, family: RecordType, arrivals: &Arrivals) -> io::Result<Message> {
+    arrivals.forget();
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(name.clone(), family));
     let bytes = question.to_vec().map_err(io::Error::other)?;
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // A connected socket on a port that the kernel chose: answers from elsewhere don't arrive (RFC 5452).
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(server).await.map_err(no_source)?;
-    socket.send(&bytes).await?;
-    let mut buffer = [0; 4096];
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
+    socket.connect(server).map_err(no_source)?;
+    arrivals.stamp(&socket);
+    // Sent before the runtime knows the socket, which it would first wait for to be writable: that would be a part of the phase.
+    socket.send(&bytes)?;
+    let socket = UdpSocket::from_std(socket)?;
+    let mut room = [const { MaybeUninit::uninit() }; 4096];
     loop {
-        let n = socket.recv(&mut buffer).await?;
-        match Message::from_vec(&buffer[..n]) {
+        let mut buffer = ReadBuf::uninit(&mut room);
+        arrivals.receive(&socket, &mut buffer).await?;
+        match Message::from_vec(buffer.filled()) {
             Ok(m) if answers(&m, &question) && m.metadata.truncation => {
-                return ask_by_tcp(server, &bytes, &question).await;
+                return ask_by_tcp(server, &bytes, &question, arrivals).await;
             }
             Ok(m) if answers(&m, &question) => return Ok(m),
-            Ok(_) | Err(_) => {} // not an answer to this question: somebody guesses
+            Ok(_) | Err(_) => arrivals.forget(), // not an answer to this question: somebody guesses
         }
     }
 }
@@ -151,7 +165,8 @@ fn no_source(e: io::Error) -> io::Error {
     }
 }
 
-async fn ask_by_tcp(server: SocketAddr, bytes: &[u8], question: &Message) -> io::Result<Message> {
+async fn ask_by_tcp(server: SocketAddr, bytes: &[u8], question: &Message, arrivals: &Arrivals) -> io::Result<Message> {
+    arrivals.forget();
     let mut tcp = TcpStream::connect(server).await?;
     let size = u16::try_from(bytes.len()).map_err(io::Error::other)?;
     tcp.write_all(&[&size.to_be_bytes()[..], bytes].concat()).await?;

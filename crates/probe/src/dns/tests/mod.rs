@@ -3,6 +3,7 @@
 mod checks;
 
 use super::*;
+use crate::arrival::Stamping;
 use std::{collections::BTreeSet, time::Instant};
 use tempfile::TempDir;
 use testkit::names::{NameServer, Question, Reply, Strange};
@@ -28,7 +29,7 @@ fn asking(server: &NameServer) -> Machine {
 impl Machine {
     /// The addresses, or reason and phase.
     async fn look_up(&self, host: &str) -> String {
-        match self.resolver.resolve(host, &Lookup::default()).await {
+        match self.resolver.resolve(host, &Lookup::default(), &Arrivals::new()).await {
             Ok(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             Err(f) => format!("{}{}", f.reason, f.phase.map(|p| format!(" {p}")).unwrap_or_default()),
         }
@@ -113,6 +114,20 @@ async fn aliases_are_followed_within_an_answer_and_by_asking_on() {
 }
 
 #[tokio::test]
+async fn what_an_answer_lay_there_while_we_were_busy_is_known() {
+    let server = NameServer::new(|_| late(100, both()));
+    let (machine, arrivals, lookup) = (asking(&server), Arrivals::new(), Lookup::default());
+    let _on = Stamping::hold();
+    let busy = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    let (found, ()) = tokio::join!(machine.resolver.resolve("x.test", &lookup, &arrivals), busy);
+    assert_eq!(found.unwrap().len(), 2);
+    assert!((400..1000).contains(&arrivals.lain().as_millis()), "{:?}", arrivals.lain());
+}
+
+#[tokio::test]
 async fn aliases_that_lead_in_a_circle_fail_after_few_questions() {
     for circle in [&["x.test"][..], &["x.test", "y.test"], &["x.test", "y.test", "z.test"]] {
         let next = |name: &str| {
@@ -122,7 +137,7 @@ async fn aliases_that_lead_in_a_circle_fail_after_few_questions() {
         let whole: Vec<_> = circle.iter().map(|&n| (n, next(n))).collect();
         check("dns_failed dns", move |_| records(&whole)).await;
         let server = NameServer::new(move |q| records(&[(&q.name, next(&q.name))]));
-        let found = asking(&server).resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
+        let found = asking(&server).resolver.resolve("x.test", &Lookup::default(), &Arrivals::new()).await.unwrap_err();
         assert_eq!(found.message, "the aliases (CNAME) of x.test lead in a circle");
         assert!(server.asked().len() <= 32, "{} questions", server.asked().len());
     }
@@ -176,7 +191,7 @@ async fn a_name_that_does_not_exist_is_not_asked_for_elsewhere() {
 async fn a_port_where_no_resolver_listens_has_failed() {
     let server = NameServer::new(|_| both());
     let machine = machine(server.port, "nameserver 127.0.0.3\n", "");
-    let found = machine.resolver.resolve("x.test", &Lookup::default()).await.unwrap_err();
+    let found = machine.resolver.resolve("x.test", &Lookup::default(), &Arrivals::new()).await.unwrap_err();
     assert_eq!((found.reason, found.phase), (Reason::DnsFailed, Some(Phase::Dns)));
     assert!(found.message.contains("x.test"), "{}", found.message);
 }
@@ -230,7 +245,7 @@ async fn a_resolver_that_was_named_is_asked_instead_of_the_system_and_the_target
     }
     assert_eq!((of_all.names(), system.asked().len()), (vec!["shop".into(), "x.test".into()], 0), "and no search list");
     let lookup = Lookup { resolvers: [([127, 0, 0, 1], own.port).into()].into(), ..Lookup::default() };
-    machine.resolver.resolve("own.test", &lookup).await.unwrap();
+    machine.resolver.resolve("own.test", &lookup, &Arrivals::new()).await.unwrap();
     assert_eq!((own.names(), of_all.names().len()), (vec!["own.test".into()], 2));
 }
 
@@ -241,7 +256,7 @@ async fn only_the_family_that_was_chosen_is_asked_for() {
         let machine = asking(&server);
         let lookup = Lookup { family, ..Lookup::default() };
         for name in ["x.test", "localhost"] {
-            let found = machine.resolver.resolve(name, &lookup).await.unwrap();
+            let found = machine.resolver.resolve(name, &lookup, &Arrivals::new()).await.unwrap();
             assert_eq!(found, [address.parse::<IpAddr>().unwrap()], "{name}");
         }
         assert_eq!(server.asked().iter().map(|q| q.family).collect::<Vec<_>>(), [asked]);
