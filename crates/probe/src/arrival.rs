@@ -190,12 +190,18 @@ mod tests {
         let (here, there) =
             (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
         arrivals.stamp(&here);
-        there.send_to(b"hello", here.local_addr().unwrap()).await.unwrap();
-        std::thread::sleep(S / 10);
-        let mut room = [0; 16];
-        let mut buffer = ReadBuf::new(&mut room);
-        arrivals.receive(&here, &mut buffer).await.unwrap();
-        assert_eq!(buffer.filled(), b"hello");
-        assert!(arrivals.lain() >= S / 10 && arrivals.lain() < 60 * S, "{:?}", arrivals.lain());
+        // The kernel switches it on when it comes to it.
+        for _ in 0..100 {
+            there.send_to(b"hello", here.local_addr().unwrap()).await.unwrap();
+            std::thread::sleep(S / 10);
+            let mut room = [0; 16];
+            let mut buffer = ReadBuf::new(&mut room);
+            arrivals.receive(&here, &mut buffer).await.unwrap();
+            assert_eq!(buffer.filled(), b"hello");
+            if arrivals.lain() >= S / 10 {
+                return;
+            }
+        }
+        panic!("{:?}", arrivals.lain());
     }
 }

@@ -47,26 +47,26 @@ async fn a_pause_is_in_its_phase() {
     .await;
 }
 
-/// For a second we do nothing, from a moment at which the site has not yet answered: it answers soon, and that is its time.
+/// For a while we do nothing, from a moment at which the site has not yet answered: it answers soon, and that is its time.
 async fn busy_meanwhile(sentence: &str, phase: Phase, asked: Ask) {
     let busy = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(1500));
     };
     let (seen, ()) = tokio::join!(asked.check(), busy);
     let (took, total) = (seen.is("up").time(phase), seen.look.total.unwrap());
-    let range = Duration::from_millis(300)..Duration::from_millis(800);
+    let range = Duration::from_millis(600)..Duration::from_millis(1300);
     assert!(range.contains(&took) && total < range.end, "{sentence}: {took:?} of {total:?}: {:?}", seen.look.phases);
 }
 
 #[tokio::test]
 async fn what_lay_there_while_we_were_busy_is_in_no_phase() {
     let length = [("content-length", "10")];
-    let site = Site::serve([pause(300), resp(200, "ok")]);
+    let site = Site::serve([pause(600), resp(200, "ok")]);
     busy_meanwhile("the head", Wait, ask(&site.url("/"))).await;
-    let site = Site::serve([head(200, &length), send("hello"), pause(300), send("world")]);
+    let site = Site::serve([head(200, &length), send("hello"), pause(600), send("world")]);
     busy_meanwhile("the body", Body, ask(&site.url("/"))).await;
-    let (_site, asked) = of(Site::tls(Tls::with(&pki().good).late(300), [resp(200, "ok")]), |a| a.trust(&pki().root));
+    let (_site, asked) = of(Site::tls(Tls::with(&pki().good).late(600), [resp(200, "ok")]), |a| a.trust(&pki().root));
     busy_meanwhile("the handshake", InTls, asked).await;
 }
 
