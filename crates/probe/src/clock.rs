@@ -39,8 +39,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn new(arrivals: Arrivals) -> Self {
-        Self { arrivals, phases: Phases::default(), leg: None, before: None, since: None }
+    pub fn new() -> Self {
+        Self { arrivals: Arrivals::new(), phases: Phases::default(), leg: None, before: None, since: None }
     }
 
     /// The time from now on belongs to this leg. The others begin with something that we do; a body begins to come with its head,
@@ -97,6 +97,11 @@ impl Clock {
         self.leg = Some(other);
     }
 
+    /// What the attempt's sockets tell it.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
     /// The leg that runs, or ran last.
     pub fn leg(&self) -> Leg {
         self.leg.unwrap_or(Leg::Connect)
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn time_belongs_to_the_leg_that_runs_and_a_pause_to_none() {
-        let mut clock = Clock::new(Arrivals::new());
+        let mut clock = Clock::new();
         clock.enter(Leg::Connect);
         sleep(5 * MS);
         clock.enter(Leg::Wait);
@@ -153,7 +158,7 @@ mod tests {
 
     #[test]
     fn time_given_to_another_leg_leaves_no_trace() {
-        let mut clock = Clock::new(Arrivals::new());
+        let mut clock = Clock::new();
         clock.enter(Leg::Tls);
         clock.enter(Leg::Wait);
         sleep(5 * MS);
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn of_two_hops_only_the_last_wait_is_given_away() {
-        let mut clock = Clock::new(Arrivals::new());
+        let mut clock = Clock::new();
         clock.enter(Leg::Wait);
         sleep(5 * MS);
         clock.enter(Leg::Tls);

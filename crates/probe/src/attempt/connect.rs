@@ -67,7 +67,7 @@ impl Attempt<'_> {
         }
         self.enter(Leg::Dns);
         let (place, lookup) = (place(self.target, &self.hop), &self.target.request.lookup);
-        let resolving = self.prober.resolver.resolve(place, lookup, &self.arrivals);
+        let resolving = self.prober.resolver.resolve(place, lookup, self.clock.arrivals());
         Ok(self.deadline.limit(Box::pin(resolving)).await??)
     }
 
@@ -78,9 +78,9 @@ impl Attempt<'_> {
         let connected = connected.map_err(|late| tried.short.map_or(late.into(), End::Failed))?;
         let stream = connected?;
         if let Some(begun) = tried.begun {
-            self.arrivals.connected(begun, &stream);
+            self.clock.arrivals().connected(begun, &stream);
         }
-        self.stream = Some(Stream::Plain(Tcp::new(stream, self.arrivals.clone())));
+        self.stream = Some(Stream::Plain(Tcp::new(stream, self.clock.arrivals().clone())));
         Ok(())
     }
 

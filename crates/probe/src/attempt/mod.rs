@@ -6,7 +6,6 @@ mod over_http2;
 
 use crate::{
     Prober,
-    arrival::Arrivals,
     clock::{Clock, Leg},
     content::{Content, Told},
     cookies::Jar,
@@ -55,7 +54,6 @@ pub struct Attempt<'a> {
     target: &'a Target,
     look: &'a mut Look,
     clock: Clock,
-    arrivals: Arrivals,
     deadline: Deadline<'a>,
     now: UnixMs,
     hop: Hop,
@@ -75,13 +73,11 @@ pub struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     pub fn new(prober: &'a Prober, target: &'a Target, look: &'a mut Look) -> Self {
-        let arrivals = Arrivals::new();
         Self {
             prober,
             target,
             look,
-            clock: Clock::new(arrivals.clone()),
-            arrivals,
+            clock: Clock::new(),
             deadline: Deadline::after(target.timeout, &prober.delays),
             now: UnixMs::from_system(SystemTime::now()),
             hop: Hop::first(target),
