@@ -1,7 +1,8 @@
 //! Whether the phases are what they were: a site and a name server that answer after known delays, checked a thousand times a second.
 //!
 //! What a phase should be, the servers measure: from the moment at which the kernel had what they were sent (it stamps that) to the
-//! one before they write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are whole milliseconds.
+//! one before they write. Their threads block and sleep by themselves, one for each connection, without a runtime whose timers are
+//! whole milliseconds.
 //! They have no higher priority: they would take from the prober, on the cores that both share, what its phases then show.
 
 use crate::pipeline::{built, scheduled, wait};

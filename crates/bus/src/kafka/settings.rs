@@ -83,6 +83,7 @@ pub(super) fn consumer(setting: &KafkaSetting, partitions: usize) -> ClientConfi
     let mut config = common(setting);
     set(&mut config, CONSUMER);
     let share = |all: usize, least, most| (all / partitions.max(1)).clamp(least, most).to_string();
+    // Less for each would be batches that are not worth their commit.
     config.set("queued.max.messages.kbytes", share(AHEAD_KIB, 512, 4096));
     config.set("fetch.message.max.bytes", share(FETCH_BYTES, 64 << 10, 256 << 10));
     users(&mut config, setting);
