@@ -1,6 +1,6 @@
 //! Equal values share one `Arc` over the whole config: 100,000 targets are usual, 100,000 ways to ask are not.
 
-use crate::request::WrittenTls;
+use crate::{alike::Alike, request::WrittenTls};
 use model::target::{CertificateLimit, Limits, Request, TlsSettings};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,6 +17,7 @@ pub(crate) struct Interned {
     pub requests: Pool<Request>,
     pub limits: Pool<Limits>,
     pub labels: Pool<BTreeMap<String, String>>,
+    pub alike: Alike,
 }
 
 /// Values by the hash of what tells most of them apart.

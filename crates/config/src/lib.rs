@@ -5,6 +5,7 @@
 //! [`target`]). Every mistake is found in one go and named with its place. The grammar is one table, from which the
 //! JSON Schema ([`schema`]) and the effective config ([`show`]) come too.
 
+mod alike;
 mod bare;
 mod diff;
 mod environment;

@@ -73,6 +73,11 @@ impl Report {
         }
     }
 
+    /// How many were found.
+    pub fn count(&self) -> usize {
+        self.found.len() + self.more
+    }
+
     /// Whether further ones are only counted, so that nobody need think about what to say of them.
     pub fn is_full(&self) -> bool {
         self.found.len() >= KEPT
@@ -80,7 +85,7 @@ impl Report {
 
     /// `Err` when there is any.
     pub fn into_result(self, sources: &Sources) -> Result<(), Mistakes> {
-        let more = self.more + self.found.len().saturating_sub(SHOWN);
+        let more = self.count() - self.found.len().min(SHOWN);
         let list: Vec<_> = self
             .found
             .into_iter()

@@ -10,19 +10,14 @@ use std::{
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
-use url::Url;
 
-/// `None` when a mistake, which is reported, stands in its way.
+/// Beside the secrets that the URL has. `None` when a mistake, which is reported, stands in its way.
 pub(crate) fn request(
     workshop: &mut Workshop<'_>,
     view: View<'_>,
-    url: Option<&Url>,
+    mut secrets: Secrets,
     spot: &Spot<'_>,
 ) -> Option<Request> {
-    let mut secrets = Secrets::default();
-    if let Some(url) = url {
-        secrets.url(url);
-    }
     let tls = tls(workshop, view.map("tls"), spot);
     let mut headers = headers(view, &mut secrets);
     let authorization = authorization(workshop, view, spot, &mut secrets);

@@ -11,6 +11,10 @@ const LONGEST: usize = 64 << 10;
 pub(crate) struct Secrets(BTreeSet<String>);
 
 impl Secrets {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn add(&mut self, text: &str) {
         if !text.is_empty() && text.len() <= LONGEST {
             self.0.insert(text.to_owned());

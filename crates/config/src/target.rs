@@ -2,7 +2,7 @@
 
 use crate::{
     files::Files,
-    grammar::target::TARGET,
+    grammar::{Privacy, target::TARGET},
     intern::Interned,
     limits::{Judging, judging},
     merge::merge,
@@ -11,10 +11,12 @@ use crate::{
     place::{Path, Place, Sources},
     request::request,
     rules,
+    secrets::Secrets,
     spot::Spot,
     tree::{Entry, Node},
     units,
     view::View,
+    walk,
 };
 use model::{
     Target, TargetId,
@@ -58,17 +60,48 @@ impl Workshop<'_> {
     pub fn target(&mut self, written: &Written, defaults: &Node) -> Option<Target> {
         let targets = Path::ROOT.key("targets");
         let spot = Spot { own: &written.node, path: targets.index(written.index) };
+        let own = View::new(&written.node, &TARGET);
+        let url = self.url(own, &spot);
+        let mut secrets = Secrets::default();
+        if let Some(url) = &url {
+            secrets.url(url);
+        }
+        // A request with secrets of its URL is that target's alone.
+        if !secrets.is_empty() {
+            return self.made_anew(written, &spot, defaults, url, secrets);
+        }
+        if let Some(first) = self.interned.alike.find(&written.node).cloned() {
+            let url = url?;
+            let id = self.id(own, &url, &spot)?;
+            return Some(Target { name: name(own, &id), id, url: Arc::new(url), ..first });
+        }
+        let found = self.report.count();
+        let target = self.made_anew(written, &spot, defaults, url, secrets)?;
+        if self.report.count() == found {
+            self.interned.alike.remember(&written.node, &target);
+        }
+        Some(target)
+    }
+
+    fn made_anew(
+        &mut self,
+        written: &Written,
+        spot: &Spot<'_>,
+        defaults: &Node,
+        url: Option<Url>,
+        secrets: Secrets,
+    ) -> Option<Target> {
+        let own = View::new(&written.node, &TARGET);
         let merged = written.merged(defaults);
         let view = View::new(&merged, &TARGET);
-        let times = self.times(view, &spot);
-        let url = view.read("url", rules::web_url);
-        let request = request(self, view.map("request"), url.as_ref(), &spot);
-        let Judging { mut expect, warn, patterns } = judging(self, view, &spot);
+        let times = self.times(view, spot);
+        let request = request(self, view.map("request"), secrets, spot);
+        let Judging { mut expect, warn, patterns } = judging(self, view, spot);
         let (url, request, times) = (url?, request?, times?);
-        let id = self.id(view, &url, &spot)?;
+        let id = self.id(own, &url, spot)?;
         expect.status.get_or_insert_with(|| usual_status(request.redirects));
         Some(Target {
-            name: view.text("name").unwrap_or(id.as_str()).into(),
+            name: name(own, &id),
             id,
             group: view.text("group").map(Into::into),
             labels: self.labels(view),
@@ -84,6 +117,19 @@ impl Workshop<'_> {
             patterns,
             incident: incident(view.map("incident")),
         })
+    }
+
+    /// It has not been looked at before, so that it is read once.
+    fn url(&mut self, own: View<'_>, spot: &Spot<'_>) -> Option<Url> {
+        let node = own.node("url")?;
+        match rules::web_url(node.as_text()?) {
+            Ok(url) => Some(url),
+            Err(why) => {
+                let message = format!("{} {why}", walk::shown(node, Privacy::Url));
+                self.report.add(node.place, &spot.path.key("url"), message);
+                None
+            }
+        }
     }
 
     /// An id names the results of one target, for ever.
@@ -167,6 +213,10 @@ struct Times {
 pub(crate) fn slug_of_url(url: &Url) -> Option<String> {
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
     model::id::slug(&format!("{}{port}{}", url.host_str()?, url.path()))
+}
+
+fn name(own: View<'_>, id: &TargetId) -> Arc<str> {
+    own.text("name").unwrap_or(id.as_str()).into()
 }
 
 /// A redirect that is not followed is an answer.

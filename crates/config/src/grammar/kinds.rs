@@ -15,7 +15,8 @@ pub const COUNT: Kind = Kind::Whole { min: 1, max: u32::MAX as u64 };
 pub const ID: Kind = Kind::spelled(rules::id, "^[a-z0-9][a-z0-9._-]{0,127}$", Numbers::Any);
 pub const NAME: Kind = Kind::text(rules::name);
 pub const ANY: Kind = Kind::text(rules::any);
-pub const URL: Kind = Kind::spelled(|s| rules::web_url(s).map(drop), "^\\s*[Hh][Tt][Tt][Pp][Ss]?:", Numbers::No);
+/// What is wrong with it is found when it is read ([`crate::target`]): once for each of many targets.
+pub const URL: Kind = Kind::spelled(rules::any, "^\\s*[Hh][Tt][Tt][Pp][Ss]?:", Numbers::No);
 pub const LISTEN: Kind = Kind::spelled(|s| rules::listen(s).map(drop), ":[0-9]+$", Numbers::No);
 pub const HOST_PORT: Kind = Kind::spelled(|s| rules::host_port(s).map(drop), "^.+:[0-9]+$", Numbers::No);
 pub const RESOLVER: Kind = Kind::spelled(|s| rules::resolver(s).map(drop), "^[0-9a-fA-F.:\\[\\]%]+$", Numbers::No);

@@ -10,6 +10,11 @@ const OWN: [Key; 3] = [
     key("name", NAME, "What people read. Default: the id."),
 ];
 
+/// Whether the key is one of those that every target has for itself.
+pub(crate) fn is_own(key: &str) -> bool {
+    OWN.iter().any(|k| k.name == key)
+}
+
 const SHARED: [Key; 11] = [
     key("group", NAME, "Targets of one group stand together."),
     key("labels", Kind::Named(&LABELS), "Words to find it by."),

@@ -155,11 +155,10 @@ fn settings_are_of_their_kind() {
         ("kafka: {brokers: 'b:1', tls: {ca_file: none.pem}}", "kafka.tls.ca_file", &["none.pem", "No such file"]),
         ("store: 'postgres://h/db?sslrootcert=none.pem'", "store", &["sslrootcert", "none.pem"]),
         ("web: []", "web", &["a list"]),
-        ("targets: 5", "targets", &["\"5\"", "URL"]),
+        ("targets: 5", "targets[0].url", &["\"5\"", "URL"]),
         ("include: [[a]]", "include[0]", &["a list"]),
     ] {
         let rest = if line.starts_with("targets") { "" } else { "\ntargets: []" };
-        let path = if line.starts_with("targets") { "targets.url" } else { path };
         check(&format!("{line}{rest}"), 1, path, words);
     }
 }
@@ -227,6 +226,28 @@ fn an_id_stands_for_one_target() {
     );
     check("targets:\n  - url: http://h/\n    name: '!!!'", 3, "targets[0].name", &["slug", "`id`"]);
     check("targets: ['http://[::]/']", 1, "targets[0].url", &["slug", "`id`"]);
+}
+
+#[test]
+fn of_targets_that_are_alike_each_mistake_is_named_where_it_stands() {
+    let long = "{url: 'http://a/', interval: 5s, timeout: 9s}";
+    let bad = "{url: 'http://a/', expect: {body: '('}}";
+    let lines = [long, "{id: x, url: http://b}", "{id: x, url: http://c}", bad, long, bad, "{id: y, url: 'http://?'}"];
+    let found = mistakes(&format!("targets:\n- {}\n", lines.join("\n- ")));
+    let begins: Vec<_> = found.iter().map(|line| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":")).collect();
+    assert_eq!(
+        begins,
+        [
+            "lapwing.yaml:2: targets[0].timeout",
+            "lapwing.yaml:4: targets[2].id",
+            "lapwing.yaml:5: targets[3].expect.body.matches",
+            "lapwing.yaml:6: targets[4].timeout",
+            "lapwing.yaml:7: targets[5].id",
+            "lapwing.yaml:7: targets[5].expect.body.matches",
+            "lapwing.yaml:8: targets[6].url",
+        ],
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -322,6 +322,36 @@ fn equal_values_are_shared() {
     assert!(Arc::ptr_eq(p, q));
 }
 
+/// Most are made like one before them.
+#[test]
+fn among_others_a_target_is_what_it_is_alone() {
+    let head = "defaults: {request: {method: POST}, expect: {body: default}, labels: {of: all}}\ntargets:\n";
+    let mut lines = Vec::new();
+    for url in ["http://a/", "https://a/b?token=secret", "http://user:password@a/"] {
+        for name in ["", ", name: Its name"] {
+            for request in ["", ", request: {headers: {accept: x}}", ", request: {headers: {accept: x, cookie: y}}"] {
+                for expect in [
+                    "",
+                    ", expect: {body: x}",
+                    ", expect: {body: y}",
+                    ", expect: {body: {matches: [x]}}",
+                    ", expect: {body: null}",
+                ] {
+                    for rest in ["", ", interval: 20s", ", labels: {of: one}", ", group: g, enabled: false"] {
+                        let number = lines.len();
+                        lines.push(format!("- {{id: t{number}, url: '{url}'{name}{request}{expect}{rest}}}\n"));
+                    }
+                }
+            }
+        }
+    }
+    let together = load(&format!("{head}{}", lines.concat()));
+    assert_eq!(together.targets.len(), 3 * 2 * 3 * 5 * 4);
+    for (target, line) in together.targets.iter().zip(&lines) {
+        assert!(**target == only(&format!("{head}{line}")), "{line}");
+    }
+}
+
 #[test]
 fn expressions_are_read_and_equal_ones_are_one() {
     let config = load(

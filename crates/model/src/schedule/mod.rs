@@ -10,7 +10,7 @@ use crate::{Location, Target, TargetId, UnixMs, slot::Slots};
 use places::{HostId, Place, Places};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -124,13 +124,18 @@ impl Schedule {
             self.forget();
         }
         let wanted: Vec<_> = targets.iter().filter(|t| t.is_watched_from(location)).collect();
-        let ids: std::collections::HashSet<&TargetId> = wanted.iter().map(|t| &t.id).collect();
-        let gone: Vec<TargetId> = self.by_id.keys().filter(|id| !ids.contains(id)).cloned().collect();
-        for id in gone {
-            self.remove(&id);
+        if !self.by_id.is_empty() {
+            let ids: HashSet<&TargetId> = wanted.iter().map(|t| &t.id).collect();
+            let gone: Vec<TargetId> = self.by_id.keys().filter(|id| !ids.contains(id)).cloned().collect();
+            for id in gone {
+                self.remove(&id);
+            }
         }
         let fresh: Vec<_> = wanted.into_iter().filter(|t| !self.is_unchanged(t)).collect();
         let count = fresh.len();
+        self.entries.reserve(count);
+        self.by_id.reserve(count);
+        self.alarms.reserve(count);
         for (i, target) in fresh.into_iter().enumerate() {
             let share = if count > limits.concurrency { i as f64 / count as f64 } else { 0.0 };
             self.insert(target, now, share);
