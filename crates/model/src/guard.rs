@@ -22,11 +22,13 @@ impl Guard {
     /// `Err` says why the address may not be asked.
     pub fn judge(&self, address: IpAddr) -> Result<(), &'static str> {
         let inner = embedded(address).map(IpAddr::V4);
-        let named = |list: &[IpNet]| list.iter().any(|n| n.contains(&address) || inner.is_some_and(|i| n.contains(&i)));
-        if named(&self.deny) {
+        let named = |list: &[IpNet], address: IpAddr| list.iter().any(|n| n.contains(&address));
+        if named(&self.deny, address) || inner.is_some_and(|inner| named(&self.deny, inner)) {
             return Err("denied by guard.deny");
         }
-        if named(&self.allow) {
+        // A range of IPv6 allows no IPv4 that it can lead to; the very address may be named.
+        let itself = || self.allow.iter().any(|n| n.addr() == address && n.prefix_len() == n.max_prefix_len());
+        if named(&self.allow, inner.unwrap_or(address)) || itself() {
             return Ok(());
         }
         match kind(inner.unwrap_or(address)) {
@@ -161,6 +163,27 @@ mod tests {
                 "64:ff9b::7f00:1",
                 "2001:0:404:404:0:0:80ff:fffe",
                 "fec0::1",
+            ],
+        );
+    }
+
+    #[test]
+    fn ipv4_inside_ipv6_is_allowed_as_ipv4() {
+        let guard = Guard {
+            private: false,
+            deny: nets(&["2002:909:909::/48"]),
+            allow: nets(&["::/0", "127.0.0.9/32", "::ffff:10.0.0.1/128"]),
+        };
+        check(
+            &guard,
+            &["::1", "fd12::1", "fe80::1", "::ffff:127.0.0.9", "64:ff9b::7f00:9", "::ffff:10.0.0.1", "2002:808:808::1"],
+            &[
+                "::ffff:127.0.0.1",
+                "::ffff:169.254.169.254",
+                "2002:7f00:1::1",
+                "64:ff9b::7f00:1",
+                "::ffff:10.0.0.2",
+                "2002:909:909::1",
             ],
         );
     }
