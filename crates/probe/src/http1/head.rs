@@ -6,6 +6,7 @@ use model::{
     answer::{Head, Headers},
     result::HttpVersion,
 };
+use std::borrow::Cow;
 
 /// More than any browser takes; a head that goes on is an attack or a mistake. Interim (1xx) heads count too.
 pub const MAX_HEAD: usize = 256 << 10;
@@ -83,11 +84,20 @@ fn parse_into<'b>(bytes: &'b [u8], lines: &mut [Header<'b>]) -> Result<Option<(H
     let Status::Complete(size) = config.parse_response(&mut response, bytes)? else { return Ok(None) };
     let mut headers = Headers::default();
     for h in response.headers.iter() {
-        headers.push(h.name, h.value);
+        headers.push(h.name, &unfolded(h.value));
     }
     let http = if response.version == Some(0) { HttpVersion::V1_0 } else { HttpVersion::V1_1 };
     let status = response.code.filter(|s| *s >= 100).ok_or(Error::Status)?;
     Ok(Some((Head { status, http, headers }, size)))
+}
+
+/// A value that goes on in the next line, the break and the blanks around it as one space (RFC 9112, section 5.2).
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'\n') {
+        return Cow::Borrowed(value);
+    }
+    let parts: Vec<_> = value.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|part| !part.is_empty()).collect();
+    Cow::Owned(parts.join(&b' '))
 }
 
 #[cfg(test)]
@@ -124,6 +134,21 @@ mod tests {
         check(b"HTTP/1.0 404 Not\r\n\r\n", &Ok(Some((404, 0, vec![]))));
         check(b"HTTP/1.1 200 OK\r\nA: 1\r\n", &Ok(None));
         check(b"HTTP/1.1 20", &Ok(None));
+    }
+
+    #[test]
+    fn a_value_that_goes_on_in_the_next_line_is_one_line() {
+        for (lines, want) in [
+            ("one\r\n two", "one two"),
+            ("one \r\n\t  two\n three", "one two three"),
+            ("\r\n two", "two"),
+            ("a  b", "a  b"),
+        ] {
+            let bytes = format!("HTTP/1.1 200 OK\r\nX-A: {lines}\r\nB: c\r\n\r\n");
+            let (head, _) = parse(bytes.as_bytes()).expect("a head").expect("a whole one");
+            let values: Vec<_> = head.headers.iter().map(|(_, value)| String::from_utf8_lossy(value)).collect();
+            assert_eq!(values, [want, "c"]);
+        }
     }
 
     #[test]
