@@ -57,13 +57,18 @@ impl Coding {
         }
     }
 
-    /// Whether another member of the same coding follows the one that has ended.
-    pub fn begins_again(&self, input: &[u8]) -> bool {
-        match self {
-            Self::Gzip(_) => input.first() == Some(&0x1f),
-            Self::Zstd(_) => input.first() == Some(&0x28),
-            Self::Deflate(_) | Self::Brotli(_) => false,
-        }
+    /// Whether another member of the same coding follows the one that has ended; `None`: more of it tells.
+    pub fn begins_again(&self, input: &[u8]) -> Option<bool> {
+        let (alike, long) = match self {
+            Self::Gzip(_) => (begins_like(input, &[0x1f, 0x8b]), 2),
+            // A frame, or one that is to be skipped (RFC 8878, section 3.1.2).
+            Self::Zstd(_) => {
+                let skipped = (0x50..0x60).any(|first| begins_like(input, &[first, 0x2a, 0x4d, 0x18]));
+                (skipped || begins_like(input, &[0x28, 0xb5, 0x2f, 0xfd]), 4)
+            }
+            Self::Deflate(_) | Self::Brotli(_) => (false, 0),
+        };
+        if alike && input.len() < long { None } else { Some(alike) }
     }
 
     pub fn push(&mut self, input: &[u8], out: &mut [u8]) -> Result<Push, Corrupt> {
@@ -74,6 +79,11 @@ impl Coding {
             Self::Zstd(decoder) => zstd(decoder, input, out),
         }
     }
+}
+
+/// As far as it has come.
+fn begins_like(input: &[u8], magic: &[u8]) -> bool {
+    input.iter().zip(magic).all(|(a, b)| a == b)
 }
 
 impl fmt::Debug for Coding {

@@ -13,6 +13,7 @@ use model::{
     result::Finding,
     text::thousands,
 };
+use std::borrow::Cow;
 
 /// What a coding makes of its input at a time.
 const PIECE: usize = 16 << 10;
@@ -30,6 +31,10 @@ pub struct Content {
 struct Stage {
     coding: Coding,
     ended: bool,
+    /// Too few bytes behind the end to tell whether the coding begins again.
+    behind: Vec<u8>,
+    /// Something else came behind the end.
+    over: bool,
     out: Vec<u8>,
 }
 
@@ -50,11 +55,10 @@ pub struct Told {
 
 impl Content {
     pub fn of(head: &Head, target: &Target) -> Self {
-        let stage = |coding| Stage { coding, ended: false, out: Vec::new() };
         let search = target.patterns.clone().map(Search::new);
         let kept = target.expressions().any(|e| e.uses().any()).then(|| KeptBody::Whole(Vec::new()));
         Self {
-            stages: codings(head).into_iter().map(stage).collect(),
+            stages: codings(head).into_iter().map(Stage::of).collect(),
             sink: Sink { read: 0, limit: target.request.max_body, search, kept },
             begun: false,
         }
@@ -92,15 +96,35 @@ impl Content {
     }
 }
 
+impl Stage {
+    fn of(coding: Coding) -> Self {
+        Self { coding, ended: false, behind: Vec::new(), over: false, out: Vec::new() }
+    }
+}
+
 /// Pushes bytes through the first stage, and what it makes of them through the others.
-fn pass(stages: &mut [Stage], mut input: &[u8], sink: &mut Sink) -> Result<(), Finding> {
+fn pass(stages: &mut [Stage], input: &[u8], sink: &mut Sink) -> Result<(), Finding> {
     let Some((stage, rest)) = stages.split_first_mut() else { return sink.take(input) };
     if stage.out.is_empty() {
         stage.out.resize(PIECE, 0); // taken with the first byte of a body
     }
+    let behind = std::mem::take(&mut stage.behind);
+    let joined = if behind.is_empty() { Cow::Borrowed(input) } else { Cow::Owned([&behind, input].concat()) };
+    let mut input = &joined[..];
     loop {
-        if stage.ended && !stage.coding.begins_again(input) {
-            return Ok(()); // what follows the end of the data is nobody's, as browsers take it
+        if stage.ended {
+            match stage.coding.begins_again(input) {
+                Some(true) if !stage.over => {}
+                None if !stage.over => {
+                    stage.behind = input.to_vec();
+                    return Ok(());
+                }
+                // What follows the end of the data is nobody's, as browsers take it.
+                Some(_) | None => {
+                    stage.over = true;
+                    return Ok(());
+                }
+            }
         }
         let Push { used, made, ended } =
             stage.coding.push(input, &mut stage.out).map_err(|e| corrupt(&stage.coding, &e))?;

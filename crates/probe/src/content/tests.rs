@@ -48,9 +48,8 @@ fn undo(coding: &str, data: &[u8], step: usize, limit: u64) -> Result<u64, Reaso
     let mut headers = model::answer::Headers::default();
     headers.push("Content-Encoding", coding.as_bytes());
     let head = Head { status: 200, http: model::result::HttpVersion::V1_1, headers };
-    let stage = |coding| Stage { coding, ended: false, out: Vec::new() };
     let mut content = Content {
-        stages: codings(&head).into_iter().map(stage).collect(),
+        stages: codings(&head).into_iter().map(Stage::of).collect(),
         sink: Sink { read: 0, limit, search: None, kept: None },
         begun: false,
     };
@@ -113,6 +112,11 @@ fn corrupt_data_and_an_early_end_are_bad_encoding() {
     for coding in ["gzip", "zstd", "br"] {
         check(coding, b"\xff<html>plain text</html>", bad);
     }
+    // Frames that are to be skipped, whole and cut; and what is nobody's though its first byte is of one.
+    let skipped = [b"\x50\x2a\x4d\x18\x02\0\0\0ab".as_slice(), &zstd(TEXT)].concat();
+    check("zstd", &[skipped.clone(), skipped].concat(), Ok(2 * TEXT.len() as u64));
+    check("zstd", &[zstd(TEXT), b"\x50\x2a\x4d\x18\xff\0\0\0ab".to_vec()].concat(), bad);
+    check("zstd", &[zstd(TEXT), b"Padding".to_vec()].concat(), Ok(TEXT.len() as u64));
     let mut wrong_sum = gzip(TEXT);
     let at = wrong_sum.len() - 8;
     wrong_sum[at] ^= 1;
