@@ -54,6 +54,12 @@ impl Arrivals {
         (last.lain, last.from) = (Duration::ZERO, Instant::now());
     }
 
+    /// What came last came to another one's sockets.
+    pub fn adopt(&self, other: &Self) {
+        let lain = other.lain();
+        self.last().lain = lain;
+    }
+
     /// As [`TcpStream::try_read`].
     pub fn try_read(&self, tcp: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         let fd = tcp.as_raw_fd();

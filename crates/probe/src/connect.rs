@@ -3,6 +3,7 @@
 use crate::shortage;
 use model::{Reason, guard::Guard, result::Finding};
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
@@ -40,6 +41,18 @@ pub fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]).flatten().map(|&ip| (ip, port).into()).collect()
 }
 
+/// Where to connect to, in this order; and more of it, once the look-up of the other family has an answer.
+pub struct Candidates<'a> {
+    pub ready: Vec<SocketAddr>,
+    pub late: Option<Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + 'a>>>,
+}
+
+impl From<Vec<SocketAddr>> for Candidates<'_> {
+    fn from(ready: Vec<SocketAddr>) -> Self {
+        Self { ready, late: None }
+    }
+}
+
 /// What is known of the addresses, also when the time is up before one of them has answered.
 #[derive(Debug, Default)]
 pub struct Tried {
@@ -49,20 +62,23 @@ pub struct Tried {
     pub begun: Option<Instant>,
     /// This machine could not try one of them: whether that one would have answered nobody knows.
     pub short: Option<Finding>,
+    /// All that were there have failed, and only a look-up that may bring more is waited for.
+    pub failed: Option<Finding>,
 }
 
 /// Connects to the first address that answers.
 ///
 /// # Errors
-/// When all fail: refused over unreachable over other; ours over all, since then nobody knows.
-pub async fn connect(addresses: &[SocketAddr], tried: &mut Tried) -> Result<TcpStream, Finding> {
-    let stream = match addresses {
-        [one] => {
-            (tried.last, tried.begun) = (Some(*one), Some(Instant::now()));
-            TcpStream::connect(*one).await.map_err(|e| failure(&[(*one, e)]))?
+/// When all fail: refused over unreachable over other; ours over all, since then nobody knows. `closed`: there was a connection,
+/// which was reset before anybody could use it.
+pub async fn connect(candidates: Candidates<'_>, tried: &mut Tried) -> Result<TcpStream, Finding> {
+    let stream = match (&candidates.ready[..], &candidates.late) {
+        (&[one], None) => {
+            (tried.last, tried.begun) = (Some(one), Some(Instant::now()));
+            TcpStream::connect(one).await.map_err(|e| failure(&[(one, e)]))?
         }
-        several => {
-            let (stream, address, begun) = race(several, tried).await?;
+        _ => {
+            let (stream, address, begun) = race(candidates, tried).await?;
             (tried.last, tried.begun) = (Some(address), Some(begun));
             stream
         }
@@ -75,33 +91,52 @@ pub async fn connect(addresses: &[SocketAddr], tried: &mut Tried) -> Result<TcpS
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream, SocketAddr, Instant), Finding> {
-    let mut waiting = addresses.iter().copied();
+enum Event {
+    Done(usize, io::Result<TcpStream>),
+    More(Vec<SocketAddr>),
+    Next,
+}
+
+async fn race(candidates: Candidates<'_>, tried: &mut Tried) -> Result<(TcpStream, SocketAddr, Instant), Finding> {
+    let (mut waiting, mut late) = (VecDeque::from(candidates.ready), candidates.late);
     let mut open: Vec<(SocketAddr, Instant, Attempt)> = Vec::new();
     let mut failed = Vec::new();
     let mut next_at = Box::pin(tokio::time::sleep(Duration::ZERO));
     loop {
         let all_failed = open.is_empty();
-        let more = waiting.len() > 0;
+        let more = !waiting.is_empty();
         if all_failed && !more {
-            return Err(failure(&failed));
+            if late.is_none() {
+                return Err(failure(&failed));
+            }
+            tried.failed = Some(failure(&failed));
         }
         let event = poll_fn(|cx| {
             for (i, (.., attempt)) in open.iter_mut().enumerate() {
                 if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
-                    return Poll::Ready(Some((i, done)));
+                    return Poll::Ready(Event::Done(i, done));
                 }
             }
-            if more && (all_failed || next_at.as_mut().poll(cx).is_ready()) { Poll::Ready(None) } else { Poll::Pending }
+            if let Some(Poll::Ready(more)) = late.as_mut().map(|late| late.as_mut().poll(cx)) {
+                return Poll::Ready(Event::More(more));
+            }
+            if more && (all_failed || next_at.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Event::Next);
+            }
+            Poll::Pending
         })
         .await;
         match event {
-            Some((i, Ok(stream))) => {
+            Event::Done(i, Ok(stream)) => {
                 let (address, begun, _) = open.swap_remove(i);
                 return Ok((stream, address, begun));
             }
-            Some((i, Err(e))) => {
+            Event::Done(i, Err(e)) => {
                 let address = open.remove(i).0;
+                if reason(address, &e) == Reason::Closed {
+                    tried.last = Some(address); // this one has answered
+                    return Err(failure(&[(address, e)]));
+                }
                 failed.push((address, e));
                 if let Some(this @ [(address, e)]) = failed.last_chunk()
                     && reason(*address, e) == Reason::ProberFailed
@@ -110,8 +145,12 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
                 }
                 next_at.as_mut().reset(tokio::time::Instant::now()); // a failure starts the next one at once
             }
-            None => {
-                if let Some(address) = waiting.next() {
+            Event::More(more) => {
+                (late, tried.failed) = (None, None);
+                waiting = in_turn(more, waiting);
+            }
+            Event::Next => {
+                if let Some(address) = waiting.pop_front() {
                     tried.last = Some(address);
                     open.push((address, Instant::now(), Box::pin(TcpStream::connect(address))));
                     next_at.as_mut().reset(tokio::time::Instant::now() + STAGGER);
@@ -121,9 +160,21 @@ async fn race(addresses: &[SocketAddr], tried: &mut Tried) -> Result<(TcpStream,
     }
 }
 
+/// Both by turns: of the family that came late, none was tried yet.
+fn in_turn(late: Vec<SocketAddr>, waiting: VecDeque<SocketAddr>) -> VecDeque<SocketAddr> {
+    let (mut late, mut waiting) = (late.into_iter(), waiting.into_iter());
+    let mut all = VecDeque::with_capacity(late.len() + waiting.len());
+    while late.len() + waiting.len() > 0 {
+        all.extend(late.next());
+        all.extend(waiting.next());
+    }
+    all
+}
+
 fn failure(failed: &[(SocketAddr, io::Error)]) -> Finding {
     let reasons: Vec<_> = failed.iter().map(|(address, e)| reason(*address, e)).collect();
-    let rank = [Reason::ProberFailed, Reason::Timeout, Reason::ConnectRefused, Reason::ConnectUnreachable];
+    let rank =
+        [Reason::Closed, Reason::ProberFailed, Reason::Timeout, Reason::ConnectRefused, Reason::ConnectUnreachable];
     let worst = rank.into_iter().find(|r| reasons.contains(r)).unwrap_or(Reason::ConnectFailed);
     let told = failed.iter().map(|(address, e)| match shortage::of(e) {
         Some(what) if worst == Reason::ProberFailed => format!("{address}: {what}"),
@@ -150,6 +201,7 @@ fn reason(address: SocketAddr, e: &io::Error) -> Reason {
             Reason::ConnectUnreachable
         }
         Some(libc::ETIMEDOUT) => Reason::Timeout, // the kernel gave up before we did
+        Some(libc::ECONNRESET) => Reason::Closed, // refused is another word: there was a connection, and it was reset at once
         // Without an IPv6 address of our own the kernel says the same as without a free port.
         Some(libc::EADDRNOTAVAIL) if address.is_ipv6() && !has_source_for(address) => Reason::ConnectUnreachable,
         _ if shortage::of(e).is_some() => Reason::ProberFailed,
@@ -192,7 +244,7 @@ mod tests {
         let mut took = Vec::new();
         for _ in 0..6 {
             let (begun, mut tried) = (Instant::now(), Tried::default());
-            connect(&addresses, &mut tried).await.expect("the third one answers");
+            connect(addresses.to_vec().into(), &mut tried).await.expect("the third one answers");
             assert_eq!(tried.last, Some(addresses[2]));
             took.push(begun.elapsed());
             if (STAGGER..STAGGER * 19 / 10).contains(&begun.elapsed()) {
@@ -219,5 +271,6 @@ mod tests {
             assert_eq!(errors(&[ours]), Reason::ProberFailed, "{ours}");
         }
         assert_eq!(errors(&[libc::ECONNREFUSED, libc::EMFILE]), Reason::ProberFailed);
+        assert_eq!(errors(&[libc::ECONNRESET]), Reason::Closed);
     }
 }

@@ -1,6 +1,11 @@
 //! Whether it is this machine that is cut off: asked only after a check has failed in a way that could come from that.
 
-use crate::{arrival::Arrivals, connect, dns::Resolver, routes};
+use crate::{
+    arrival::Arrivals,
+    connect::{self, Candidates},
+    dns::{Found, Resolver},
+    routes,
+};
 use model::{Phase, Reason, Target, Verdict, result::Finding, target::Lookup};
 use std::{
     future::poll_fn,
@@ -98,13 +103,15 @@ impl Online {
 
 async fn reach(host: &str, port: u16, resolver: &Resolver) -> bool {
     let addresses = match host.parse::<IpAddr>() {
-        Ok(ip) => Ok(vec![ip]),
+        Ok(ip) => Ok(vec![ip].into()),
         Err(_) => resolver.resolve(host, &Lookup::default(), &Arrivals::new()).await,
     };
     let connected = match addresses {
-        Ok(list) => {
-            let list: Vec<SocketAddr> = list.into_iter().map(|ip| (ip, port).into()).collect();
-            connect::connect(&list, &mut connect::Tried::default()).await.map(drop)
+        Ok(Found { addresses, late }) => {
+            let at = move |list: Vec<IpAddr>| list.into_iter().map(|ip| (ip, port).into()).collect::<Vec<SocketAddr>>();
+            let late = late.map(|late| Box::pin(async move { at(late.await) }) as _);
+            let candidates = Candidates { ready: at(addresses), late };
+            connect::connect(candidates, &mut connect::Tried::default()).await.map(drop)
         }
         Err(e) => Err(e),
     };

@@ -3,7 +3,8 @@
 use super::{Attempt, End, READ, broke};
 use crate::{
     clock::Leg,
-    connect,
+    connect::{self, Candidates},
+    dns::Found,
     hop::Hop,
     http1::HeadReader,
     shortage,
@@ -17,11 +18,7 @@ use model::{
     result::Finding,
     target::{Http, Proxy},
 };
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{io, net::IpAddr, sync::Arc};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +30,10 @@ pub(super) enum Spoken {
 impl Attempt<'_> {
     pub(super) async fn connect(&mut self) -> Result<Spoken, End> {
         let Some(proxy) = self.target.request.proxy.as_deref() else {
-            let addresses = self.resolve(self.hop.literal()).await?;
+            let found = self.resolve(self.hop.literal()).await?;
             self.begin_connecting();
-            self.connect_to(&connect::allowed(&self.prober.guard, &addresses, self.hop.port())?).await?;
+            let candidates = self.allowed(found).await?;
+            self.connect_to(candidates).await?;
             return self.secure(Bytes::new()).await;
         };
         // What the proxy makes of a name is its own; where the target itself is an address, the guard has its say.
@@ -43,9 +41,12 @@ impl Attempt<'_> {
             self.begin_connecting();
             connect::allowed(&self.prober.guard, &[literal], self.hop.port())?;
         }
-        let addresses = self.resolve(proxy.host.parse().ok()).await?;
+        let Found { addresses, late } = self.resolve(proxy.host.parse().ok()).await?;
         self.begin_connecting();
-        self.connect_to(&connect::by_turns(&addresses, proxy.port)).await?;
+        let port = proxy.port;
+        let ready = connect::by_turns(&addresses, port);
+        let late = late.map(|late| Box::pin(async move { connect::by_turns(&late.await, port) }) as _);
+        self.connect_to(Candidates { ready, late }).await?;
         let ahead = if self.hop.is_https() { self.tunnel(proxy).await? } else { Bytes::new() };
         self.secure(ahead).await
     }
@@ -61,9 +62,9 @@ impl Attempt<'_> {
         place(self.target, &self.hop)
     }
 
-    async fn resolve(&mut self, literal: Option<IpAddr>) -> Result<Vec<IpAddr>, End> {
+    async fn resolve(&mut self, literal: Option<IpAddr>) -> Result<Found, End> {
         if let Some(ip) = literal {
-            return Ok(vec![ip]);
+            return Ok(vec![ip].into());
         }
         self.enter(Leg::Dns);
         let (place, lookup) = (place(self.target, &self.hop), &self.target.request.lookup);
@@ -71,17 +72,53 @@ impl Attempt<'_> {
         Ok(self.deadline.limit(Box::pin(resolving)).await??)
     }
 
-    async fn connect_to(&mut self, addresses: &[SocketAddr]) -> Result<(), End> {
+    /// What the guard lets through. When that is none of what is known, what comes late is waited for.
+    async fn allowed(&mut self, found: Found) -> Result<Candidates<'static>, End> {
+        let Found { mut addresses, late } = found;
+        let (guard, port) = (&self.prober.guard, self.hop.port());
+        let Some(late) = late else { return Ok(connect::allowed(guard, &addresses, port)?.into()) };
+        let ready = match connect::allowed(guard, &addresses, port) {
+            Ok(ready) => ready,
+            Err(blocked) => {
+                addresses.extend(self.deadline.limit(late).await.map_err(|_| blocked)?);
+                return Ok(connect::allowed(guard, &addresses, port)?.into());
+            }
+        };
+        let guard = guard.clone();
+        let late = async move { connect::allowed(&guard, &late.await, port).unwrap_or_default() };
+        Ok(Candidates { ready, late: Some(Box::pin(late)) })
+    }
+
+    async fn connect_to(&mut self, candidates: Candidates<'_>) -> Result<(), End> {
         let mut tried = connect::Tried::default();
-        let connected = self.deadline.limit(connect::connect(addresses, &mut tried)).await;
+        let connected = self.deadline.limit(connect::connect(candidates, &mut tried)).await;
         self.look.peer = tried.last;
-        let connected = connected.map_err(|late| tried.short.map_or(late.into(), End::Failed))?;
-        let stream = connected?;
+        let connected = connected.map_err(|late| tried.short.or(tried.failed).map_or(late.into(), End::Failed))?;
+        let stream = connected.map_err(|failed| self.after_connecting(failed))?;
         if let Some(begun) = tried.begun {
             self.clock.arrivals().connected(begun, &stream);
         }
         self.stream = Some(Stream::Plain(Tcp::new(stream, self.clock.arrivals().clone())));
         Ok(())
+    }
+
+    /// A connection that was reset before it could be used had been made: what failed is what would have come next.
+    fn after_connecting(&mut self, failed: Finding) -> Finding {
+        if failed.reason != Reason::Closed {
+            return failed;
+        }
+        let reset = broke(&io::ErrorKind::ConnectionReset.into());
+        match (self.hop.is_https(), &self.target.request.proxy) {
+            (true, Some(_)) => no_tunnel(Err(io::ErrorKind::ConnectionReset.into())),
+            (true, None) => {
+                self.enter(Leg::Tls);
+                Finding::new(Reason::TlsFailed, format!("{reset} during the handshake"))
+            }
+            (false, _) => {
+                self.enter(Leg::Wait);
+                Finding::new(Reason::Closed, format!("{reset} before it answered"))
+            }
+        }
     }
 
     /// Asks the proxy for a way to the site, which is a part of connecting. What came behind the proxy's answer is the site's.

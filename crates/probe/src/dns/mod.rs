@@ -12,8 +12,9 @@ use model::{
 };
 use query::{Asked, Servers, Unanswered};
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::pin,
+    pin::Pin,
     time::Duration,
 };
 use system::System;
@@ -21,8 +22,35 @@ use system::System;
 /// How long the answer for one family waits for the other (RFC 8305, section 3: the resolution delay).
 const OTHER_FAMILY: Duration = Duration::from_millis(50);
 
+/// How long the other family is waited for where one says that the name does not exist: then it does not (RFC 8020), but some servers
+/// say so of the one family that they know nothing of (RFC 4074).
+const NOT_EVEN_A_NAME: Duration = Duration::from_secs(2);
+
 /// Where resolvers listen: `resolv.conf` can't say otherwise.
 const DNS_PORT: u16 = 53;
+
+/// What a look-up has found.
+pub struct Found {
+    /// IPv6 before IPv4 unless the hosts file says otherwise. Never empty.
+    pub addresses: Vec<IpAddr>,
+    /// Those of the family that has not answered yet.
+    pub late: Option<Late>,
+}
+
+/// Addresses that are still asked for; none if there is no answer.
+pub type Late = Pin<Box<dyn Future<Output = Vec<IpAddr>> + Send>>;
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl From<Vec<IpAddr>> for Found {
+    fn from(addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, late: None }
+    }
+}
 
 #[derive(Debug)]
 pub struct Resolver {
@@ -43,24 +71,24 @@ impl Resolver {
         if lookup.resolvers.is_empty() { &self.own } else { &lookup.resolvers }
     }
 
-    /// The addresses of a host, IPv6 before IPv4 unless the hosts file says otherwise. Never empty.
+    /// The addresses of a host.
     ///
     /// # Errors
     /// A reason of phase `dns`, or `prober_failed`.
-    pub async fn resolve(&self, host: &str, lookup: &Lookup, arrivals: &Arrivals) -> Result<Vec<IpAddr>, Finding> {
+    pub async fn resolve(&self, host: &str, lookup: &Lookup, arrivals: &Arrivals) -> Result<Found, Finding> {
         let servers = Servers { at: self.servers(lookup), arrivals };
         if servers.at.is_empty() {
             return self.resolve_by_system(host, lookup.family, arrivals).await;
         }
         let host = host.trim_end_matches('.');
         if is_localhost(host) {
-            return of_family(&LOOPBACKS, lookup.family, host);
+            return of_family(&LOOPBACKS, lookup.family, host).map(Found::from);
         }
         addresses(servers, host, lookup.family).await.map_err(|e| e.finding(host))
     }
 
     /// As every program of this machine would: with its hosts file and its search list.
-    async fn resolve_by_system(&self, host: &str, family: Family, arrivals: &Arrivals) -> Result<Vec<IpAddr>, Finding> {
+    async fn resolve_by_system(&self, host: &str, family: Family, arrivals: &Arrivals) -> Result<Found, Finding> {
         let setup = self.system.current().map_err(|e| {
             let what = shortage::of(&e).unwrap_or("can't read resolv.conf and hosts");
             Finding::new(Reason::ProberFailed, what)
@@ -68,10 +96,10 @@ impl Resolver {
         let searched = if host.contains('.') { &[][..] } else { &setup.search[..] }; // a dot at the end says: no search
         let host = host.trim_end_matches('.');
         if let Some(addresses) = setup.hosts.get(&host.to_ascii_lowercase()) {
-            return of_family(addresses, family, host);
+            return of_family(addresses, family, host).map(Found::from);
         }
         if is_localhost(host) {
-            return of_family(&LOOPBACKS, family, host);
+            return of_family(&LOOPBACKS, family, host).map(Found::from);
         }
         let servers = Servers { at: &setup.servers, arrivals };
         for suffix in searched {
@@ -109,50 +137,72 @@ enum NoAddresses {
     Unanswered(Unanswered),
 }
 
-async fn addresses(servers: Servers<'_>, name: &str, family: Family) -> Result<Vec<IpAddr>, NoAddresses> {
+async fn addresses(servers: Servers<'_>, name: &str, family: Family) -> Result<Found, NoAddresses> {
     let kind = match family {
         Family::Auto => return both_families(servers, name).await,
         Family::V4 => RecordType::A,
         Family::V6 => RecordType::AAAA,
     };
     match query::ask(servers, name, kind).await {
-        Ok(asked) if !asked.addresses.is_empty() => Ok(asked.addresses),
+        Ok(asked) if !asked.addresses.is_empty() => Ok(asked.addresses.into()),
         none => Err(worst(vec![none])),
     }
 }
 
-async fn both_families(servers: Servers<'_>, name: &str) -> Result<Vec<IpAddr>, NoAddresses> {
-    let (mut v6, mut v4) =
-        (pin!(query::ask(servers, name, RecordType::AAAA)), pin!(query::ask(servers, name, RecordType::A)));
-    let (first, second) = tokio::select! {
-        six = &mut v6 => {
-            let four = other(&six, v4, servers.arrivals).await;
-            (Some(six), four)
-        }
-        four = &mut v4 => {
-            let six = other(&four, v6, servers.arrivals).await;
-            (six, Some(four))
-        }
-    };
-    let answers: Vec<_> = first.into_iter().chain(second).collect();
-    let addresses: Vec<IpAddr> =
-        answers.iter().filter_map(|a| a.as_ref().ok()).flat_map(|a| a.addresses.iter().copied()).collect();
-    if addresses.is_empty() { Err(worst(answers)) } else { Ok(addresses) }
+/// One family's question, which may outlive the look-up: its sockets tell no clock but their own.
+struct Asking {
+    arrivals: Arrivals,
+    answer: Pin<Box<dyn Future<Output = Result<Asked, Unanswered>> + Send>>,
 }
 
-/// The other family's answer: waited for as long as it takes when the first brought nothing, else only shortly.
-async fn other(
-    first: &Result<Asked, Unanswered>,
-    second: impl Future<Output = Result<Asked, Unanswered>>,
-    arrivals: &Arrivals,
-) -> Option<Result<Asked, Unanswered>> {
-    match first {
-        Ok(asked) if !asked.addresses.is_empty() => {
-            let second = tokio::time::timeout(OTHER_FAMILY, second).await;
-            second.inspect_err(|_| arrivals.forget()).ok()
-        }
-        Ok(_) | Err(_) => Some(second.await),
+impl Asking {
+    fn of(servers: Servers<'_>, name: &str, family: RecordType) -> Self {
+        let (at, name, arrivals) = (servers.at.to_vec(), name.to_owned(), Arrivals::new());
+        let own = arrivals.clone();
+        let answer = async move { query::ask(Servers { at: &at, arrivals: &own }, &name, family).await };
+        Self { arrivals, answer: Box::pin(answer) }
     }
+}
+
+async fn both_families(servers: Servers<'_>, name: &str) -> Result<Found, NoAddresses> {
+    let [mut six, mut four] = [RecordType::AAAA, RecordType::A].map(|family| Asking::of(servers, name, family));
+    let (first, first_is_six) = tokio::select! {
+        first = &mut six.answer => (first, true),
+        first = &mut four.answer => (first, false),
+    };
+    let (of_first, mut other) = if first_is_six { (six.arrivals, four) } else { (four.arrivals, six) };
+    servers.arrivals.adopt(&of_first);
+    let patience = match &first {
+        Ok(asked) if !asked.addresses.is_empty() => Some(OTHER_FAMILY),
+        Ok(asked) if asked.code == ResponseCode::NXDomain => Some(NOT_EVEN_A_NAME),
+        Ok(_) | Err(_) => None,
+    };
+    let second = match patience {
+        Some(patience) => tokio::time::timeout(patience, &mut other.answer).await.ok(),
+        None => Some((&mut other.answer).await),
+    };
+    match second {
+        Some(second) => {
+            servers.arrivals.adopt(&other.arrivals);
+            together(if first_is_six { [first, second] } else { [second, first] })
+        }
+        None => {
+            servers.arrivals.forget();
+            let late = async move { other.answer.await.map(|asked| asked.addresses).unwrap_or_default() };
+            match first {
+                Ok(asked) if !asked.addresses.is_empty() => {
+                    Ok(Found { addresses: asked.addresses, late: Some(Box::pin(late)) })
+                }
+                none => Err(worst(vec![none])),
+            }
+        }
+    }
+}
+
+fn together(answers: [Result<Asked, Unanswered>; 2]) -> Result<Found, NoAddresses> {
+    let found = answers.iter().filter_map(|a| a.as_ref().ok()).flat_map(|a| a.addresses.iter().copied());
+    let found: Vec<IpAddr> = found.collect();
+    if found.is_empty() { Err(worst(answers.into())) } else { Ok(found.into()) }
 }
 
 /// Of two answers without addresses the one that tells most: the name does not exist; nobody answered; an error; nothing there.

@@ -90,6 +90,62 @@ async fn a_look_up_that_fails_has_its_reason_and_its_time_in_dns() {
     );
 }
 
+/// The addresses of the two families, each after so many milliseconds. `None`: never an answer.
+fn families(six: (u64, &str), four: Option<(u64, &str)>) -> impl Fn(&Question) -> Reply + use<> {
+    let reply = |(ms, address): (u64, &str)| late(ms, records(&[("x.test", address)]));
+    split(reply(six), four.map_or(Reply::Silence, reply))
+}
+
+#[tokio::test]
+async fn a_family_that_answers_late_is_tried_when_it_comes() {
+    let site = Site::serve([resp(200, "ok")]);
+    let url = site.at("x.test", "/");
+    let reached = async |six, guard: &Guard| {
+        let server = NameServer::new(families(six, Some((400, "127.0.0.1"))));
+        let (said, look, _) = check(&server, guard.clone(), target(&url)).await;
+        assert_eq!((said.as_str(), look.peer), ("up", Some(site.address())), "{six:?}");
+        look
+    };
+    // Refused, without a route, silent, refused by the guard.
+    let open = Guard::default();
+    for address in ["::1", "2001:db8::1", "100::1"] {
+        let look = reached((0, address), &open).await;
+        let (dns, connect) = (look.phases.dns.unwrap(), look.phases.connect.unwrap());
+        assert!(dns + connect >= Duration::from_millis(400) && dns < Duration::from_millis(400), "{address}: {look:?}");
+    }
+    let denied = Guard { deny: vec!["::/0".parse().unwrap()], ..Guard::default() };
+    reached((0, "::1"), &denied).await;
+}
+
+#[tokio::test]
+async fn a_family_that_never_answers_changes_no_verdict_of_the_other() {
+    let closed = testkit::free_port();
+    let url = format!("http://x.test:{closed}/");
+    let server = NameServer::new(families((0, "::1"), None));
+    let asked = Target { timeout: Duration::from_secs(2), ..target(&url) };
+    let (said, ..) = check(&server, Guard::default(), asked.clone()).await;
+    assert_eq!(said, "down connect_refused connect");
+    let denied = Guard { deny: vec!["::/0".parse().unwrap()], ..Guard::default() };
+    let (said, ..) = check(&server, denied, asked).await;
+    assert_eq!(said, "down blocked connect");
+}
+
+/// A question is repeated meanwhile; what counts is the answer, to whichever.
+#[tokio::test]
+async fn a_resolver_that_is_slow_has_its_time_in_dns() {
+    let site = Site::serve([resp(200, "ok"), resp(200, "ok")]);
+    let url = site.at("x.test", "/");
+    let slow = async |ms: u64, timeout: u64| {
+        let server = NameServer::new(move |_| late(ms, both()));
+        let asked = Target { timeout: Duration::from_secs(timeout), ..target(&url) };
+        let (said, look, _) = check(&server, Guard::default(), asked).await;
+        let dns = look.phases.dns.unwrap();
+        assert_eq!(said, "up", "{look:?}");
+        assert!((Duration::from_millis(ms)..Duration::from_millis(ms + 900)).contains(&dns), "{ms}: {dns:?}");
+    };
+    tokio::join!(slow(1200, 9), slow(3500, 9));
+}
+
 #[tokio::test]
 async fn the_look_ups_of_all_hops_add_up() {
     let server = NameServer::new(|q| late(150, both_of(&q.name)));

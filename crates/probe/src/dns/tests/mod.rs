@@ -30,7 +30,7 @@ impl Machine {
     /// The addresses, or reason and phase.
     async fn look_up(&self, host: &str) -> String {
         match self.resolver.resolve(host, &Lookup::default(), &Arrivals::new()).await {
-            Ok(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Ok(found) => found.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             Err(f) => format!("{}{}", f.reason, f.phase.map(|p| format!(" {p}")).unwrap_or_default()),
         }
     }
@@ -123,7 +123,7 @@ async fn what_an_answer_lay_there_while_we_were_busy_is_known() {
         std::thread::sleep(Duration::from_millis(1500));
     };
     let (found, ()) = tokio::join!(machine.resolver.resolve("x.test", &lookup, &arrivals), busy);
-    assert_eq!(found.unwrap().len(), 2);
+    assert_eq!(found.unwrap().addresses.len(), 2);
     assert!((400..1500).contains(&arrivals.lain().as_millis()), "{:?}", arrivals.lain());
 }
 
@@ -257,7 +257,7 @@ async fn only_the_family_that_was_chosen_is_asked_for() {
         let lookup = Lookup { family, ..Lookup::default() };
         for name in ["x.test", "localhost"] {
             let found = machine.resolver.resolve(name, &lookup, &Arrivals::new()).await.unwrap();
-            assert_eq!(found, [address.parse::<IpAddr>().unwrap()], "{name}");
+            assert_eq!(found.addresses, [address.parse::<IpAddr>().unwrap()], "{name}");
         }
         assert_eq!(server.asked().iter().map(|q| q.family).collect::<Vec<_>>(), [asked]);
     }
