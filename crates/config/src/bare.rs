@@ -62,8 +62,8 @@ pub fn bare_targets(urls: &[String], flags: &BareFlags, base: Option<&Config>) -
         let node = set(&common, &["url"], Node::text(place, url));
         let mut walk = Walk { sources: &sources, files, patterns, report: &mut report };
         let mut node = walk.map(&node, &TARGET, &Path::ROOT);
-        if let Ok(url) = rules::web_url(url) {
-            node = set(&node, &["id"], Node::text(place, &ids.next(&url)));
+        if let Ok(read) = rules::web_url(url) {
+            node = set(&node, &["id"], Node::text(place, &ids.next(url, &read)));
         }
         written.push(Written { node: with_time(node, &defaults), index });
     }
@@ -155,8 +155,8 @@ struct Ids(HashSet<String>);
 
 impl Ids {
     /// The slug of a URL, with `-2`, `-3` … behind it where it was given before.
-    fn next(&mut self, url: &Url) -> String {
-        let slug = slug_of_url(url).unwrap_or_else(|| "url".to_owned());
+    fn next(&mut self, written: &str, url: &Url) -> String {
+        let slug = slug_of_url(written, url).unwrap_or_else(|| "url".to_owned());
         let numbered = |n: u32| {
             let suffix = if n == 1 { String::new() } else { format!("-{n}") };
             format!("{}{suffix}", &slug[..slug.len().min(MAX_LEN - suffix.len())])

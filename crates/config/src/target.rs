@@ -159,7 +159,10 @@ impl Workshop<'_> {
         }
         let (slug, of) = match view.node("name") {
             Some(name) => (model::id::slug(name.as_text()?), name),
-            None => (slug_of_url(url), view.node("url")?),
+            None => {
+                let node = view.node("url")?;
+                (slug_of_url(node.as_text()?, url), node)
+            }
         };
         if slug.is_none() && !view.is_broken("id") {
             let key = if view.node("name").is_some() { "name" } else { "url" };
@@ -209,10 +212,21 @@ struct Times {
     retries: u32,
 }
 
-/// Of host, port and path; never of user info or query.
-pub(crate) fn slug_of_url(url: &Url) -> Option<String> {
-    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+/// Of host, port and path; never of user info or query. The port if it was written, be it the usual one, of which the URL as
+/// read knows nothing.
+pub(crate) fn slug_of_url(written: &str, url: &Url) -> Option<String> {
+    let port = if has_port(written) { url.port_or_known_default() } else { None };
+    let port = port.map(|p| format!(":{p}")).unwrap_or_default();
     model::id::slug(&format!("{}{port}{}", url.host_str()?, url.path()))
+}
+
+/// Of a text that is a URL.
+fn has_port(written: &str) -> bool {
+    let behind_scheme = written.split_once(':').map_or("", |(_, rest)| rest.trim_start_matches(['/', '\\']));
+    let authority = behind_scheme.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port.trim_end());
+    !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit())
 }
 
 fn name(own: View<'_>, id: &TargetId) -> Arc<str> {

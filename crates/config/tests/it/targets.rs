@@ -159,7 +159,12 @@ fn an_id_is_a_slug_of_the_name_or_of_host_port_and_path() {
         ("https://shop.example.org/cart", "shop.example.org-cart"),
         ("http://user:pw@127.0.0.1:8080/a?token=x&y=1#z", "127.0.0.1-8080-a"),
         ("http://[::1]:81/", "1-81"),
-        ("https://h:443/A%20b/", "h-a-20b"),
+        ("https://h/A%20b/", "h-a-20b"),
+        ("https://h:443/A%20b/", "h-443-a-20b"),
+        ("http://u:1@h:080/", "h-80"),
+        ("http://u:1@h/a:80", "h-a-80"),
+        ("http:h:/", "h"),
+        ("http://[::1]/", "1"),
     ] {
         assert_eq!(only(&format!("targets: ['{url}']")).id.as_str(), id, "{url}");
     }
