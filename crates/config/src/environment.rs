@@ -26,9 +26,10 @@ impl Environment {
         }
     }
 
-    /// Adds what is not there yet: the environment wins over a file.
-    pub(crate) fn add_missing(&mut self, more: impl IntoIterator<Item = (String, String)>) {
-        for (name, value) in more {
+    /// Adds what is not there yet: the environment wins over a file. Of a name that stands in it twice the last counts, as
+    /// in a shell.
+    pub(crate) fn add_missing(&mut self, more: Vec<(String, String)>) {
+        for (name, value) in more.into_iter().rev() {
             self.variables.entry(name).or_insert(Some(value));
         }
     }

@@ -1,6 +1,7 @@
 //! `${NAME}`, `${NAME:-default}` and `$$` in the values of a config.
 
 use crate::environment::{Environment, is_name};
+use std::borrow::Cow;
 
 /// A text whose references were replaced.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(crate) fn substitute(text: &str, variables: &Environment) -> Result<Substitu
             let (inner, after) =
                 after.split_once('}').ok_or("has a `${` without its `}`; a dollar before a brace is written `$$`")?;
             let (name, value) = look_up(inner, variables)?;
-            out.push_str(value);
+            out.push_str(&value);
             if !names.contains(&name) && names.len() < NAMED {
                 names.push(name);
             }
@@ -45,7 +46,7 @@ pub(crate) fn substitute(text: &str, variables: &Environment) -> Result<Substitu
     Ok(Substituted { text: out, origin: origin(text, &names) })
 }
 
-fn look_up<'a>(inner: &'a str, variables: &'a Environment) -> Result<(&'a str, &'a str), String> {
+fn look_up<'a>(inner: &'a str, variables: &'a Environment) -> Result<(&'a str, Cow<'a, str>), String> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
@@ -57,8 +58,9 @@ fn look_up<'a>(inner: &'a str, variables: &'a Environment) -> Result<(&'a str, &
     }
     let value = variables.get(name).map_err(|why| format!("uses ${{{name}}}, which {why}"))?;
     match (value, default) {
-        (Some(""), Some(default)) | (None, Some(default)) => Ok((name, default)),
-        (Some(value), _) => Ok((name, value)),
+        // A default is a part of what is written.
+        (Some("") | None, Some(default)) => Ok((name, default.replace("$$", "$").into())),
+        (Some(value), _) => Ok((name, value.into())),
         (None, None) => Err(format!(
             "uses ${{{name}}}, which is not set and has no default; \
              set it in the environment or in .env, or write ${{{name}:-default}}"
@@ -91,6 +93,7 @@ mod tests {
         check("${EMPTY:-d}", "d");
         check("${EMPTY}", "");
         check("${A:-d}", "1");
+        check("${C:-d$$e$}", "d$e$");
     }
 
     #[test]
