@@ -1,6 +1,8 @@
 //! Where a value was written: a file and a line, or a flag of the command line, and the path of keys that leads to it.
 
+use model::text::masked;
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path as FilePath, PathBuf},
 };
@@ -99,10 +101,19 @@ impl fmt::Display for Path<'_> {
         match self.step {
             Step::Root => Ok(()),
             Step::Index(i) => write!(f, "[{i}]"),
-            Step::Key(key) if !is_plain(key) => write!(f, "[{key:?}]"),
+            Step::Key(key) if !is_plain(key) => write!(f, "[{:?}]", masked(key)),
             Step::Key(key) if first => f.write_str(key),
             Step::Key(key) => write!(f, ".{key}"),
         }
+    }
+}
+
+/// What a message may say of a key that is not known: whoever has left out a colon has written a secret behind its name.
+pub(crate) fn known_part(key: &str) -> Cow<'_, str> {
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match key.find(|c| !is_of_a_name(c)) {
+        None => key.into(),
+        Some(end) => format!("{}…", &key[..end]).into(),
     }
 }
 
@@ -122,5 +133,18 @@ mod tests {
         assert_eq!(expect.key("matches").index(0).to_string(), "targets[3].expect.matches[0]");
         assert_eq!(Path::ROOT.key("a b").key("c.d").to_string(), r#"["a b"]["c.d"]"#);
         assert_eq!(Path::ROOT.to_string(), "");
+        assert_eq!(Path::ROOT.key("http://u:p@h/?q").to_string(), r#"["http://***@h/?***"]"#);
+    }
+
+    #[test]
+    fn of_a_key_that_is_not_known_only_the_name_is_told() {
+        for (key, want) in [
+            ("max-body", "max-body"),
+            ("http://u:p@h/", "http…"),
+            ("Authorization Bearer x", "Authorization…"),
+            (" x", "…"),
+        ] {
+            assert_eq!(known_part(key), want);
+        }
     }
 }

@@ -8,6 +8,7 @@ mod parse;
 pub(crate) use parse::parse;
 
 use crate::place::Place;
+use model::text::masked;
 use std::sync::Arc;
 
 /// A value and its place. Cheap to clone: everything of size is shared. No `Debug`, for it may hold secrets.
@@ -86,15 +87,16 @@ impl Node {
         self.entries().iter().find(|e| &*e.key == key).map(|e| &e.node)
     }
 
-    /// The text as a message may show it.
+    /// The text as a message may show it: short, and without the secrets of a URL that stands in a wrong place.
     pub fn shown(&self) -> String {
         const LONG: usize = 80;
         match (&self.origin, &self.value) {
             (Some(origin), _) => origin.to_string(),
-            (None, Value::Text(text)) if text.chars().count() > LONG => {
-                format!("{:?}", text.chars().take(LONG).chain(['…']).collect::<String>())
+            (None, Value::Text(text)) => {
+                let text = masked(text);
+                let short = text.char_indices().nth(LONG).map(|(end, _)| format!("{}…", &text[..end]));
+                format!("{:?}", short.as_deref().unwrap_or(&text))
             }
-            (None, Value::Text(text)) => format!("{text:?}"),
             (None, Value::Null) => "nothing".to_owned(),
             (None, Value::List(_)) => "a list".to_owned(),
             (None, Value::Map(_)) => "a map".to_owned(),

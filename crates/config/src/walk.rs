@@ -8,11 +8,12 @@ use crate::{
     grammar::{Key, Kind, Names, Privacy, Shape},
     mistakes::Report,
     patterns::PatternCache,
-    place::{Path, Sources},
+    place::{Path, Sources, known_part},
     rules,
     tree::{Entry, Node, Value},
     units,
 };
+use model::text::{masked, masked_unread_url};
 use std::{collections::HashMap, sync::Arc};
 
 pub(crate) struct Walk<'a> {
@@ -30,11 +31,16 @@ impl Walk<'_> {
         };
         let mut checked = Vec::with_capacity(entries.len());
         for entry in entries.iter() {
-            let path = path.key(&entry.key);
             match shape.key(&entry.key) {
-                Some(key) => checked.push(Entry { node: self.keyed(&entry.node, key, &path), ..entry.clone() }),
-                None if self.report.is_full() => self.report.add(entry.place, &path, ""),
-                None => self.report.add(entry.place, &path, unknown(&entry.key, shape)),
+                Some(key) => {
+                    let node = self.keyed(&entry.node, key, &path.key(&entry.key));
+                    checked.push(Entry { node, ..entry.clone() });
+                }
+                None if self.report.is_full() => self.report.add(entry.place, path, ""),
+                None => {
+                    let key = known_part(&entry.key);
+                    self.report.add(entry.place, &path.key(&key), unknown(&key, shape));
+                }
             }
         }
         self.missing(node, &checked, shape, path);
@@ -145,7 +151,7 @@ impl Walk<'_> {
             let path = path.key(&entry.key);
             let key: Arc<str> = if names.any_case { entry.key.to_ascii_lowercase().into() } else { entry.key.clone() };
             if let Err(message) = (names.check)(&key) {
-                self.report.add(entry.place, &path, format!("{:?} {message}", entry.key));
+                self.report.add(entry.place, &path, format!("{:?} {message}", masked(&entry.key)));
             } else if let Some(line) = lines.get(&key) {
                 self.report.add(entry.place, &path, format!("is the same name as in line {line}, whatever the case"));
             } else {
@@ -201,21 +207,7 @@ pub(crate) fn shown(node: &Node, privacy: Privacy) -> String {
         _ if node.origin.is_some() => node.shown(),
         (Privacy::Open, _) | (_, None) => node.shown(),
         (Privacy::Secret, _) => "the value".to_owned(),
-        (Privacy::Url, Some(text)) => format!("{:?}", mask_unread_url(text)),
-    }
-}
-
-/// A text that should be a URL and may be none: all before an `@` and all after a `?` is hidden.
-fn mask_unread_url(text: &str) -> String {
-    let (mut start, mut rest) = ("", text);
-    if let Some((before, host)) = text.rsplit_once('@') {
-        let scheme = before.find("://").map_or(0, |i| i + 3);
-        (start, rest) = (&before[..scheme], host);
-    }
-    let hidden = if rest.len() == text.len() { "" } else { "***@" };
-    match rest.find(['?', '#']) {
-        Some(end) => format!("{start}{hidden}{}***", &rest[..=end]),
-        None => format!("{start}{hidden}{rest}"),
+        (Privacy::Url, Some(text)) => format!("{:?}", masked_unread_url(text)),
     }
 }
 
@@ -246,22 +238,4 @@ fn unknown(key: &str, shape: &Shape) -> String {
 
 fn some_keys(shape: &Shape) -> String {
     shape.keys.iter().take(4).map(|k| format!("`{}`", k.name)).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_that_can_not_be_read_is_hidden_generously() {
-        for (text, want) in [
-            ("http://a b/", "http://a b/"),
-            ("http://u:p@a b/?token=x", "http://***@a b/?***"),
-            ("http://u:p?x@h/", "http://***@h/"),
-            ("u:p@h", "***@h"),
-            ("http://h/#x", "http://h/#***"),
-        ] {
-            assert_eq!(mask_unread_url(text), want);
-        }
-    }
 }

@@ -35,8 +35,37 @@ impl Exit {
 
     /// Tells it on stderr, and is the code to end with.
     pub fn tell(self) -> ExitCode {
-        tell(&self.message);
+        tell(&without_secrets_of_arguments(&self.message));
         ExitCode::from(self.code)
+    }
+}
+
+/// What `clap` has to say instead of a command line: help, a version, or what is wrong with the arguments.
+pub fn instead(e: &clap::Error) -> ExitCode {
+    let plain = e.to_string();
+    let hidden = without_secrets_of_arguments(&plain);
+    if hidden == plain {
+        e.exit(); // in colour, where that is wanted
+    }
+    tell(hidden.trim_end());
+    ExitCode::from(USAGE)
+}
+
+/// A URL that stands where another word should be is told without user info and query.
+fn without_secrets_of_arguments(text: &str) -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    arguments.fold(text.to_owned(), |text, argument| without_secrets_of(&argument, text))
+}
+
+fn without_secrets_of(argument: &str, text: String) -> String {
+    let masked = model::text::masked(argument);
+    let behind_scheme = |url: &str| url.split_once("://").map(|(_, rest)| rest.to_owned());
+    match (behind_scheme(argument), behind_scheme(&masked)) {
+        // Some messages have it in quotes, and what needs it escaped.
+        (Some(open), Some(hidden)) if open != hidden => {
+            text.replace(&open, &hidden).replace(format!("{open:?}").trim_matches('"'), &hidden)
+        }
+        _ => text,
     }
 }
 

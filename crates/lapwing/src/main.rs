@@ -34,7 +34,10 @@ use exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return exit::instead(&e),
+    };
     logging::start(&cli.shared);
     descriptors::raise();
     let done = match &cli.command {

@@ -64,6 +64,7 @@ pub struct Sasl {
 
 /// Whether a property's value must not be seen. (The contract, section 3.)
 pub fn is_secret_property(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
     ["password", "key", "secret"].iter().any(|s| name.contains(s))
 }
 

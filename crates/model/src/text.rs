@@ -1,6 +1,6 @@
 //! Texts that people read, with nothing in them that must not be seen.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 use url::Url;
 
 /// A message fit for a record: one line, no control characters, at most 500 bytes.
@@ -41,6 +41,32 @@ pub fn masked_url(url: &Url) -> String {
         out.push_str(&masked_query(query));
     }
     out
+}
+
+/// Any text, with what may be secret of a URL in it hidden: behind a `://` all before an `@` and all behind a `?` or `#`.
+///
+/// For what should be something else, or should be a URL and can't be read as one.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    match text.split_once("://") {
+        Some((scheme, rest)) if rest.contains(['@', '?', '#']) => format!("{scheme}://{}", masked_rest(rest)).into(),
+        Some(_) | None => text.into(),
+    }
+}
+
+/// As [`masked`], of a text that should be a URL: also without a `://`.
+pub fn masked_unread_url(text: &str) -> Cow<'_, str> {
+    if text.contains("://") { masked(text) } else { masked_rest(text).into() }
+}
+
+fn masked_rest(text: &str) -> String {
+    let (hidden, rest) = match text.rsplit_once('@') {
+        Some((_, rest)) => ("***@", rest),
+        None => ("", text),
+    };
+    match rest.find(['?', '#']) {
+        Some(end) => format!("{hidden}{}***", &rest[..=end]),
+        None => format!("{hidden}{rest}"),
+    }
 }
 
 fn masked_query(query: &str) -> String {
@@ -104,6 +130,23 @@ mod tests {
             ("http://[::1]:8080/x", "http://[::1]:8080/x"),
         ] {
             assert_eq!(masked_url(&Url::parse(url).expect("a URL")), want, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_the_secrets_of_a_url_is_hidden_generously() {
+        for (text, want) in [
+            ("http://a b/", "http://a b/"),
+            ("http://u:p@a b/?token=x", "http://***@a b/?***"),
+            ("http://u:p?x@h/", "http://***@h/"),
+            ("http://h/#x", "http://h/#***"),
+            ("see http://h/?a", "see http://h/?***"),
+            ("^https?://[a-z]+$", "^https?://[a-z]+$"),
+        ] {
+            assert_eq!((masked(text), masked_unread_url(text)), (want.into(), want.into()));
+        }
+        for (text, want) in [("u:p@h", "***@h"), ("u@h?x", "***@h?***"), ("h", "h")] {
+            assert_eq!((masked(text), masked_unread_url(text)), (text.into(), want.into()));
         }
     }
 

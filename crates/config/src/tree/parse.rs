@@ -5,7 +5,7 @@ use super::{Entry, Node, Value};
 use crate::{
     environment::Environment,
     mistakes::Report,
-    place::{Path, Place},
+    place::{Path, Place, known_part},
     substitute::substitute,
 };
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
@@ -294,7 +294,7 @@ impl Builder<'_> {
             };
             let message = format!("the key stands here for the second time; the first is in line {line}");
             with_path(&self.stack, Path::ROOT, &mut |path| {
-                self.report.add(entry.place, &path.key(&entry.key), message.as_str());
+                self.report.add(entry.place, &path.key(&known_part(&entry.key)), message.as_str());
             });
             false
         });

@@ -71,6 +71,35 @@ fn a_secret_that_is_written_down_is_in_no_message_either() {
 }
 
 #[test]
+fn what_stands_in_a_wrong_place_may_be_a_secret() {
+    const URL: &str = "'http://u:hunter2-swordfish@h/?k=hunter2-swordfish'";
+    for yaml in [
+        format!("targets:\n- {URL}: {{interval: 5s}}"),
+        format!("targets:\n- {URL}: {{interval: 5s}}\n  {URL}: {{interval: 5s}}"),
+        format!("location: {URL}\ntargets: []"),
+        format!("probe: {{online_check: [{URL}]}}\ntargets: []"),
+        format!("probe: {{resolver: {URL}}}\ntargets: []"),
+        format!("web: {{listen: {URL}}}\ntargets: []"),
+        "include: 'http://u:hunter2-swordfish@h/'\ntargets: []".to_owned(),
+        format!("kafka: {{brokers: {URL}}}\ntargets: []"),
+        target(&[&format!("id: {URL}")]),
+        target(&[&format!("timeout: {URL}")]),
+        target(&[&format!("labels: {{a: b}}\n    {URL}: c")]),
+        target(&[&format!("request: {{method: {URL}}}")]),
+        target(&[&format!("request: {{body_file: {URL}}}")]),
+        target(&[&format!("request: {{headers: {{{URL}: x}}}}")]),
+        target(&["request: {bearer_token hunter2-swordfish: }"]),
+        target(&["request: {basic_auth: {'u:hunter2-swordfish': , username: u}}"]),
+        target(&[&format!("expect: {{status: {URL}}}")]),
+        target(&[&format!("expect: {{cel: {URL}}}")]),
+        target(&["expect: {body: 'http://u:hunter2-swordfish@h/('}"]),
+    ] {
+        let found = Folder::new(&yaml).mistakes();
+        assert!(!found.is_empty() && found.iter().all(|line| !line.contains(PW)), "{yaml}: {found:?}");
+    }
+}
+
+#[test]
 fn a_request_knows_what_must_be_hidden() {
     let yaml = "targets:\n  - url: 'http://us%20er:p%40ss@h/?token=tok%2B1'\n    request:\n      headers: {x-api-key: key-1, accept: text/html, user-agent: me/1, authorization: Bearer abc}\n      body_file: b\n      basic_auth: {username_file: u, password: pass-1}\n      proxy: 'http://agent:proxy%2Dpw@p:1'\n";
     let folder = Folder::new(yaml).with("b", "{\"pin\": 1234}\n").with("u", "file-user\n");

@@ -120,6 +120,28 @@ fn flags_of_a_bare_url_are_not_printed() {
     hidden(&["--header"], &bad_header);
 }
 
+#[test]
+fn a_url_in_a_wrong_place_is_told_without_its_secrets() {
+    let url = "http://me:hunter2-user-info@a.test/?token=hunter2-query";
+    for arguments in [
+        &[url][..],
+        &["run", url],
+        &["config", "check", url],
+        &["-c", url, "config", "check"],
+        &["--log-format", url, "run"],
+        &["completions", url],
+        &["dead", "list", "--older-than", url],
+        &["check", "--timeout", url, "http://127.0.0.1:1/"],
+        &["check", &format!("--status={url}"), "http://127.0.0.1:1/"],
+        &["check", "--ca-file", url, "http://127.0.0.1:1/"],
+    ] {
+        let ended = program().run(arguments);
+        assert_eq!(ended.code, 2, "{arguments:?}: {ended}");
+        assert!(ended.stderr.contains("***@a.test/"), "{arguments:?}: {ended}");
+        hidden(arguments, &ended);
+    }
+}
+
 fn every_byte_of_the_files(folder: &Path) {
     let mut databases = 0;
     for file in std::fs::read_dir(folder).unwrap() {
