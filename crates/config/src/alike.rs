@@ -18,7 +18,6 @@ const KINDS: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct Alike {
     kinds: HashMap<u64, Vec<(Node, Target)>>,
-    known: usize,
 }
 
 impl Alike {
@@ -30,8 +29,7 @@ impl Alike {
 
     /// Only of one whose making found no mistake: each is told where it stands.
     pub fn remember(&mut self, written: &Node, target: &Target) {
-        if self.known < KINDS {
-            self.known += 1;
+        if self.kinds.len() < KINDS {
             self.kinds.entry(fingerprint(written)).or_default().push((written.clone(), target.clone()));
         }
     }

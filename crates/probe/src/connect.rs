@@ -1,6 +1,6 @@
 //! From addresses to a connection: the guard first, then happy eyeballs (RFC 8305).
 
-use crate::shortage;
+use crate::{dns::Found, shortage};
 use model::{Reason, guard::Guard, result::Finding};
 use std::{
     collections::VecDeque,
@@ -45,6 +45,14 @@ pub fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
 pub struct Candidates<'a> {
     pub ready: Vec<SocketAddr>,
     pub late: Option<Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + 'a>>>,
+}
+
+impl<'a> Candidates<'a> {
+    /// What a look-up has found and will find, each in this order.
+    pub fn of(found: Found, order: impl Fn(&[IpAddr]) -> Vec<SocketAddr> + Send + Sync + 'a) -> Self {
+        let ready = order(&found.addresses);
+        Self { ready, late: found.late.map(|late| Box::pin(async move { order(&late.await) }) as _) }
+    }
 }
 
 impl From<Vec<SocketAddr>> for Candidates<'_> {

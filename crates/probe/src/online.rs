@@ -3,7 +3,7 @@
 use crate::{
     arrival::Arrivals,
     connect::{self, Candidates},
-    dns::{Found, Resolver},
+    dns::Resolver,
     routes,
 };
 use model::{Phase, Reason, Target, Verdict, result::Finding, target::Lookup};
@@ -107,10 +107,8 @@ async fn reach(host: &str, port: u16, resolver: &Resolver) -> bool {
         Err(_) => resolver.resolve(host, &Lookup::default(), &Arrivals::new()).await,
     };
     let connected = match addresses {
-        Ok(Found { addresses, late }) => {
-            let at = move |list: Vec<IpAddr>| list.into_iter().map(|ip| (ip, port).into()).collect::<Vec<SocketAddr>>();
-            let late = late.map(|late| Box::pin(async move { at(late.await) }) as _);
-            let candidates = Candidates { ready: at(addresses), late };
+        Ok(found) => {
+            let candidates = Candidates::of(found, |list| connect::by_turns(list, port));
             connect::connect(candidates, &mut connect::Tried::default()).await.map(drop)
         }
         Err(e) => Err(e),

@@ -27,7 +27,7 @@ pub(super) enum Spoken {
     Http2,
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
     pub(super) async fn connect(&mut self) -> Result<Spoken, End> {
         let Some(proxy) = self.target.request.proxy.as_deref() else {
             let found = self.resolve(self.hop.literal()).await?;
@@ -41,12 +41,9 @@ impl Attempt<'_> {
             self.begin_connecting();
             connect::allowed(&self.prober.guard, &[literal], self.hop.port())?;
         }
-        let Found { addresses, late } = self.resolve(proxy.host.parse().ok()).await?;
+        let found = self.resolve(proxy.host.parse().ok()).await?;
         self.begin_connecting();
-        let port = proxy.port;
-        let ready = connect::by_turns(&addresses, port);
-        let late = late.map(|late| Box::pin(async move { connect::by_turns(&late.await, port) }) as _);
-        self.connect_to(Candidates { ready, late }).await?;
+        self.connect_to(Candidates::of(found, |list| connect::by_turns(list, proxy.port))).await?;
         let ahead = if self.hop.is_https() { self.tunnel(proxy).await? } else { Bytes::new() };
         self.secure(ahead).await
     }
@@ -73,9 +70,10 @@ impl Attempt<'_> {
     }
 
     /// What the guard lets through. When that is none of what is known, what comes late is waited for.
-    async fn allowed(&mut self, found: Found) -> Result<Candidates<'static>, End> {
+    async fn allowed(&mut self, found: Found) -> Result<Candidates<'a>, End> {
         let Found { mut addresses, late } = found;
-        let (guard, port) = (&self.prober.guard, self.hop.port());
+        let (prober, port) = (self.prober, self.hop.port());
+        let guard = &prober.guard;
         let Some(late) = late else { return Ok(connect::allowed(guard, &addresses, port)?.into()) };
         let ready = match connect::allowed(guard, &addresses, port) {
             Ok(ready) => ready,
@@ -84,8 +82,7 @@ impl Attempt<'_> {
                 return Ok(connect::allowed(guard, &addresses, port)?.into());
             }
         };
-        let guard = guard.clone();
-        let late = async move { connect::allowed(&guard, &late.await, port).unwrap_or_default() };
+        let late = async move { connect::allowed(guard, &late.await, port).unwrap_or_default() };
         Ok(Candidates { ready, late: Some(Box::pin(late)) })
     }
 
