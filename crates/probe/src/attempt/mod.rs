@@ -26,10 +26,17 @@ use model::{
     result::{Finding, Look},
     text::{duration, thousands},
 };
-use std::{io, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::task::yield_now;
 
 /// What one read takes at most: a head and a small page in one go.
 const READ: usize = 16 << 10;
+/// How long a body is worked on at a time. Our own delay is told from ten times this on (see `delay`).
+const TURN: Duration = Duration::from_millis(1);
 
 /// Why an attempt ends before its answer is complete.
 enum End {
@@ -69,6 +76,8 @@ pub struct Attempt<'a> {
     head: Option<Head>,
     /// Of the final body.
     told: Told,
+    /// How long we have worked on it since others had their turn.
+    worked: Duration,
 }
 
 impl<'a> Attempt<'a> {
@@ -87,6 +96,7 @@ impl<'a> Attempt<'a> {
             capture: None,
             head: None,
             told: Told::default(),
+            worked: Duration::ZERO,
         }
     }
 
@@ -191,11 +201,34 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// A piece of body. What we make of it is our work, so the clock stands still.
-    fn take_body(&mut self, piece: &[u8], content: &mut Content) -> Result<(), Finding> {
-        let taken = if content.is_work() { self.ours(|_| content.take(piece)) } else { content.take(piece) };
+    /// A piece of body. What we make of it is our work, so the clock stands still; and it is done in turns with all else that this
+    /// thread has to do, whatever the piece unpacks to.
+    async fn take_body(&mut self, mut piece: &[u8], content: &mut Content) -> Result<(), Finding> {
+        let taken = if content.is_work() {
+            let paused = self.clock.pause();
+            let taken = self.work(piece, content).await;
+            self.deadline.extend(self.clock.resume(&paused));
+            taken
+        } else {
+            content.work(&mut piece).map(drop)
+        };
         self.look.body_bytes = Some(content.read());
         taken
+    }
+
+    async fn work(&mut self, mut piece: &[u8], content: &mut Content) -> Result<(), Finding> {
+        loop {
+            let begun = Instant::now();
+            let is_more = content.work(&mut piece)?;
+            self.worked += begun.elapsed();
+            if self.worked >= TURN {
+                self.worked = Duration::ZERO;
+                yield_now().await;
+            }
+            if !is_more {
+                return Ok(());
+            }
+        }
     }
 
     /// The time from now on belongs to this leg.

@@ -68,7 +68,7 @@ impl Attempt<'_> {
             while !framing.is_complete() && !buffer.is_empty() {
                 let taken = framing.take(&buffer).map_err(|e| Finding::new(Reason::Truncated, e.to_string()))?;
                 let from = taken.used - taken.body;
-                self.take_body(&buffer[from..taken.used], &mut content)?;
+                self.take_body(&buffer[from..taken.used], &mut content).await?;
                 buffer.advance(taken.used);
             }
             if framing.is_complete() {

@@ -45,7 +45,7 @@ impl Attempt<'_> {
         let mut content = self.begin_body(head);
         loop {
             match self.deadline.limit(talk.piece()).await? {
-                Ok(Some(piece)) => self.take_body(&piece, &mut content)?,
+                Ok(Some(piece)) => self.take_body(&piece, &mut content).await?,
                 Ok(None) => break,
                 Err(broken) => return Err(self.in_body(broken).into()),
             }

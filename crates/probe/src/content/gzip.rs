@@ -6,6 +6,7 @@ use flate2::{Crc, Decompress};
 /// A name or comment in the head that goes on and on is an attack or a mistake.
 const MAX_HEAD: usize = 64 << 10;
 
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 const HAS_CRC: u8 = 2;
 const HAS_EXTRA: u8 = 4;
 const HAS_NAME: u8 = 8;
@@ -19,16 +20,38 @@ pub struct Gzip {
 }
 
 enum State {
-    /// The head so far: it is small, and looked at again with every byte that comes.
-    Head(Vec<u8>),
+    Head(Head),
     Data,
     Trailer(Vec<u8>),
     Ended,
 }
 
+/// How far a head has come. Nothing of it is kept.
+#[derive(Default)]
+struct Head {
+    part: Part,
+    flags: u8,
+    extra: usize,
+    /// Bytes of it, and of the part, so far.
+    read: usize,
+    at: usize,
+}
+
+/// In their order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    #[default]
+    Fixed,
+    ExtraLength,
+    Extra,
+    Name,
+    Comment,
+    Crc,
+}
+
 impl Default for Gzip {
     fn default() -> Self {
-        Self { state: State::Head(Vec::new()), inner: Decompress::new(false), crc: Crc::new() }
+        Self { state: State::Head(Head::default()), inner: Decompress::new(false), crc: Crc::new() }
     }
 }
 
@@ -41,9 +64,8 @@ impl Gzip {
         while let Some(&byte) = input.get(used) {
             match &mut self.state {
                 State::Head(head) => {
-                    head.push(byte);
                     used += 1;
-                    if is_complete(head)? {
+                    if head.ends_with(byte)? {
                         self.state = State::Data;
                     }
                 }
@@ -77,28 +99,52 @@ impl Gzip {
     }
 }
 
-/// Whether these bytes are a whole head.
-fn is_complete(head: &[u8]) -> Result<bool, Corrupt> {
-    if !b"\x1f\x8b\x08".starts_with(&head[..head.len().min(3)]) {
-        return Err(Corrupt("it does not begin as gzip does".into()));
-    }
-    if head.len() > MAX_HEAD {
-        return Err(Corrupt("its head goes on and on".into()));
-    }
-    let Some(&flags) = head.get(3) else { return Ok(false) };
-    if flags & RESERVED != 0 {
-        return Err(Corrupt("its head has flags that do not exist".into()));
-    }
-    let mut at = 10;
-    if flags & HAS_EXTRA != 0 {
-        let Some(length) = head.get(at..at + 2) else { return Ok(false) };
-        at += 2 + usize::from(u16::from_le_bytes([length[0], length[1]]));
-    }
-    for part in [HAS_NAME, HAS_COMMENT] {
-        if flags & part != 0 {
-            let Some(end) = head.get(at..).and_then(|rest| rest.iter().position(|&c| c == 0)) else { return Ok(false) };
-            at += end + 1;
+impl Head {
+    /// Takes its next byte, and says whether that was the last one.
+    fn ends_with(&mut self, byte: u8) -> Result<bool, Corrupt> {
+        let at = self.at;
+        self.at += 1;
+        self.read += 1;
+        if self.read > MAX_HEAD {
+            return Err(Corrupt("its head goes on and on".into()));
         }
+        let is_last = match self.part {
+            Part::Fixed => {
+                if MAGIC.get(at).is_some_and(|magic| *magic != byte) {
+                    return Err(Corrupt("it does not begin as gzip does".into()));
+                }
+                if at == 3 {
+                    self.flags = byte;
+                    if byte & RESERVED != 0 {
+                        return Err(Corrupt("its head has flags that do not exist".into()));
+                    }
+                }
+                at == 9
+            }
+            Part::ExtraLength => {
+                self.extra |= usize::from(byte) << (8 * at);
+                at == 1
+            }
+            Part::Extra => self.at == self.extra,
+            Part::Name | Part::Comment => byte == 0,
+            Part::Crc => at == 1,
+        };
+        Ok(is_last && !self.goes_on())
     }
-    Ok(head.len() >= at + if flags & HAS_CRC != 0 { 2 } else { 0 })
+
+    /// Goes to the next part that is there, if there is one.
+    fn goes_on(&mut self) -> bool {
+        let has = |flag| self.flags & flag != 0;
+        let parts = [
+            (Part::ExtraLength, has(HAS_EXTRA)),
+            (Part::Extra, self.extra > 0),
+            (Part::Name, has(HAS_NAME)),
+            (Part::Comment, has(HAS_COMMENT)),
+            (Part::Crc, has(HAS_CRC)),
+        ];
+        let next = parts.iter().find(|(part, is_there)| *is_there && *part > self.part).map(|(part, _)| *part);
+        self.at = 0;
+        self.part = next.unwrap_or(self.part);
+        next.is_some()
+    }
 }

@@ -13,7 +13,7 @@ use model::{
     result::Finding,
     text::thousands,
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, mem::take, ops::Range};
 
 /// What a coding makes of its input at a time.
 const PIECE: usize = 16 << 10;
@@ -31,11 +31,15 @@ pub struct Content {
 struct Stage {
     coding: Coding,
     ended: bool,
-    /// Too few bytes behind the end to tell whether the coding begins again.
+    /// What goes in before all else: the few bytes behind an end that did not tell yet whether the coding begins again.
     behind: Vec<u8>,
     /// Something else came behind the end.
     over: bool,
     out: Vec<u8>,
+    /// What it has made and nobody has taken yet.
+    ready: Range<usize>,
+    /// It had no more room, so it may make more of what it has taken.
+    is_full: bool,
 }
 
 #[derive(Debug)]
@@ -74,11 +78,40 @@ impl Content {
         !self.stages.is_empty() || self.sink.search.is_some() || self.sink.kept.is_some()
     }
 
+    /// Does a bounded part of the work on a piece, takes off it what is done with, and says whether there is more to do: one piece can
+    /// unpack to all that `max_body` allows.
+    ///
     /// # Errors
     /// `bad_encoding`, `body_too_large`.
-    pub fn take(&mut self, piece: &[u8]) -> Result<(), Finding> {
+    pub fn work(&mut self, piece: &mut &[u8]) -> Result<bool, Finding> {
         self.begun |= !piece.is_empty();
-        pass(&mut self.stages, piece, &mut self.sink)
+        let Some(last) = self.stages.len().checked_sub(1) else {
+            self.sink.take(take(piece))?;
+            return Ok(false);
+        };
+        // Whoever stands last goes first, so that nothing piles up between them.
+        for stage in (0..=last).rev() {
+            let (until, behind) = self.stages.split_at_mut(stage + 1);
+            let Stage { out, ready, is_full, .. } = &mut until[stage];
+            if ready.start < ready.end {
+                let mut made = &out[ready.clone()];
+                match behind.first_mut() {
+                    Some(next) => next.push(&mut made)?,
+                    None => self.sink.take(take(&mut made))?,
+                }
+                ready.start = ready.end - made.len();
+                return Ok(true);
+            }
+            if *is_full {
+                until[stage].push(&mut &[][..])?;
+                return Ok(true);
+            }
+        }
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        self.stages[0].push(piece)?;
+        Ok(true)
     }
 
     /// The body was read to its end.
@@ -98,42 +131,35 @@ impl Content {
 
 impl Stage {
     fn of(coding: Coding) -> Self {
-        Self { coding, ended: false, behind: Vec::new(), over: false, out: Vec::new() }
+        Self { coding, ended: false, behind: Vec::new(), over: false, out: Vec::new(), ready: 0..0, is_full: false }
     }
-}
 
-/// Pushes bytes through the first stage, and what it makes of them through the others.
-fn pass(stages: &mut [Stage], input: &[u8], sink: &mut Sink) -> Result<(), Finding> {
-    let Some((stage, rest)) = stages.split_first_mut() else { return sink.take(input) };
-    if stage.out.is_empty() {
-        stage.out.resize(PIECE, 0); // taken with the first byte of a body
-    }
-    let behind = std::mem::take(&mut stage.behind);
-    let joined = if behind.is_empty() { Cow::Borrowed(input) } else { Cow::Owned([&behind, input].concat()) };
-    let mut input = &joined[..];
-    loop {
-        if stage.ended {
-            match stage.coding.begins_again(input) {
-                Some(true) if !stage.over => {}
-                None if !stage.over => {
-                    stage.behind = input.to_vec();
-                    return Ok(());
-                }
-                // What follows the end of the data is nobody's, as browsers take it.
-                Some(_) | None => {
-                    stage.over = true;
-                    return Ok(());
-                }
+    /// Makes as much of the input as there is room for, and takes off it what is used. All that it made before has been taken.
+    fn push(&mut self, input: &mut &[u8]) -> Result<(), Finding> {
+        self.out.resize(PIECE, 0); // taken with the first byte of a body
+        (self.ready, self.is_full) = (0..0, false);
+        let first = take(&mut self.behind);
+        let joined = if first.is_empty() { Cow::Borrowed(*input) } else { Cow::Owned([&first, *input].concat()) };
+        if self.ended {
+            let again = self.coding.begins_again(&joined);
+            // What follows the end of the data is nobody's, as browsers take it.
+            self.over |= again == Some(false);
+            if self.over || again.is_none() {
+                self.behind = if self.over { Vec::new() } else { joined.into_owned() };
+                *input = &[];
+                return Ok(());
             }
         }
-        let Push { used, made, ended } =
-            stage.coding.push(input, &mut stage.out).map_err(|e| corrupt(&stage.coding, &e))?;
-        stage.ended = ended;
-        pass(rest, &stage.out[..made], sink)?;
-        input = &input[used..];
-        if made < stage.out.len() && (input.is_empty() || (used == 0 && made == 0)) {
-            return Ok(());
+        let pushed = self.coding.push(&joined, &mut self.out).map_err(|e| corrupt(&self.coding, &e))?;
+        let Push { used, made, ended } = pushed;
+        (self.ended, self.ready, self.is_full) = (ended, 0..made, made == self.out.len());
+        if used == 0 && made == 0 {
+            *input = &[];
+        } else {
+            self.behind = first.get(used..).unwrap_or_default().to_vec();
+            *input = &input[used.saturating_sub(first.len())..];
         }
+        Ok(())
     }
 }
 

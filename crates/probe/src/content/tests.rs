@@ -53,8 +53,13 @@ fn undo(coding: &str, data: &[u8], step: usize, limit: u64) -> Result<u64, Reaso
         sink: Sink { read: 0, limit, search: None, kept: None },
         begun: false,
     };
-    for piece in data.chunks(step.max(1)) {
-        content.take(piece).map_err(|f| f.reason)?;
+    for mut piece in data.chunks(step.max(1)) {
+        let mut before = content.read();
+        while content.work(&mut piece).map_err(|f| f.reason)? {
+            assert!(content.read() - before <= PIECE as u64, "{coding}: so much in one turn");
+            before = content.read();
+        }
+        assert!(piece.is_empty(), "{coding}: a part of a piece is left");
     }
     let read = content.read();
     content.end().map(|_| read).map_err(|f| f.reason)
@@ -138,15 +143,34 @@ fn a_bomb_ends_at_the_limit() {
 }
 
 #[test]
-fn a_head_with_every_part_is_read() {
-    let mut data = vec![0x1f, 0x8b, 8, HAS_ALL, 0, 0, 0, 0, 0, 3, 2, 0, b'x', b'y'];
-    data.extend(b"name\0comment\0\x12\x34");
-    data.extend(raw(TEXT));
+fn a_head_may_have_any_of_its_parts() {
+    // The first bit says that it is text, and has no part.
+    let [crc, extra_field, name, comment] = [2, 4, 8, 16];
     let z = gzip(TEXT);
-    data.extend(&z[z.len() - 8..]);
-    check("gzip", &data, Ok(TEXT.len() as u64));
+    for flags in 0..32 {
+        for extra in [&b""[..], b"xyz"] {
+            let mut data = vec![0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 3];
+            let mut part = |flag, bytes: &[u8]| data.extend(if flags & flag == 0 { b"" } else { bytes });
+            part(extra_field, &[&[extra.len() as u8, 0], extra].concat());
+            part(name, b"name\0");
+            part(comment, b"\0");
+            part(crc, b"\x12\0");
+            data.extend(raw(TEXT));
+            data.extend(&z[z.len() - 8..]);
+            check("gzip", &data, Ok(TEXT.len() as u64));
+        }
+    }
 }
-const HAS_ALL: u8 = 2 | 4 | 8 | 16;
+
+#[test]
+fn a_head_that_goes_on_and_on_is_corrupt() {
+    let head = |name: usize| [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3], &vec![b'x'; name][..], b"\0", &raw(TEXT)].concat();
+    let z = gzip(TEXT);
+    let long = [&head(65_000)[..], &z[z.len() - 8..]].concat();
+    check("gzip", &[&long[..], &long[..]].concat(), Ok(2 * TEXT.len() as u64));
+    check("gzip", &head(66_000), Err(Reason::BadEncoding));
+    check("gzip", &[0x1f, 0x8b, 8, 32, 0, 0, 0, 0, 0, 3], Err(Reason::BadEncoding));
+}
 
 proptest! {
     #[test]

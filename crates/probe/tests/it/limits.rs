@@ -4,7 +4,12 @@ use crate::{
     alone::Alone,
     ask::{ask, due},
 };
-use std::{fs::File, time::Duration};
+use std::{
+    fs::File,
+    io::Write,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use testkit::{Backlog, Site, Tls, pki, step::*};
 
 #[test]
@@ -24,6 +29,37 @@ async fn large_body() {
     assert_eq!(asked.check().await.is("up").look.body_bytes, Some(LENGTH + 6));
     let grown = peak_kib() - before;
     assert!(grown < 64 << 10, "memory grew by {grown} KiB");
+}
+
+/// Work of ours, seconds of it in one piece of body: on the one thread there is, others go on meanwhile.
+#[tokio::test]
+async fn a_body_that_unpacks_to_much_leaves_others_their_turn() {
+    let zeros = gzip(&vec![0; 8 << 20]);
+    let length = zeros.len().to_string();
+    let site = Site::serve([head(200, &[("content-encoding", "gzip"), ("content-length", &length)]), send(zeros)]);
+    let asked = ask(&site.url("/")).timeout(120_000).not_matches(r"\bé+\b");
+    let longest = Arc::new(Mutex::new(Duration::ZERO));
+    let longest_yet = Arc::clone(&longest);
+    let other = tokio::spawn(async move {
+        loop {
+            let begun = Instant::now();
+            tokio::task::yield_now().await;
+            let mut longest = longest_yet.lock().unwrap();
+            *longest = longest.max(begun.elapsed());
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(asked.check().await.is("up").look.body_bytes, Some(8 << 20));
+    let took = begun.elapsed();
+    other.abort();
+    let longest = *longest.lock().unwrap();
+    assert!(longest < took / 3, "{longest:?} of {took:?} in one turn");
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// The most memory that this process has had (`VmHWM`, see proc_pid_status(5)).
