@@ -5,7 +5,7 @@ use crate::services::unique;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -122,11 +122,18 @@ impl Topic {
             let mut list = TopicPartitionList::new();
             list.add_partition_offset(&self.name, partition, Offset::Offset(first)).expect("an offset");
             consumer.assign(&list).expect("it can be assigned");
-            let mut next = first;
+            let (mut next, mut came) = (first, Instant::now());
             while next < end {
-                let Some(message) = consumer.poll(LIMIT) else { continue };
-                let message = message.expect("a record");
-                next = message.offset() + 1;
+                let message = match consumer.poll(LIMIT) {
+                    Some(Ok(message)) => message,
+                    // A broker that can't keep up is shut out for a while by its controller.
+                    _ if came.elapsed() < LIMIT => continue,
+                    nothing => {
+                        let nothing = nothing.map(|message| message.map(|_| ()));
+                        fail(&format!("{}/{partition} ends at {end}, and at {next} came {nothing:?}", self.name))
+                    }
+                };
+                (next, came) = (message.offset() + 1, Instant::now());
                 records.push(OnWire {
                     partition,
                     offset: message.offset(),
@@ -147,8 +154,8 @@ impl Topic {
         loop {
             match consumer.fetch_watermarks(&self.name, partition, LIMIT) {
                 Ok(bounds) => return bounds,
-                // Its leader has changed, and the metadata come behind.
-                Err(KafkaError::MetadataFetch(Code::NotLeaderForPartition)) if started.elapsed() < LIMIT => {
+                // It has another leader now, or none: a broker that can't keep up is shut out for a while by its controller.
+                Err(KafkaError::MetadataFetch(_)) if started.elapsed() < LIMIT => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 Err(error) => fail(&format!("{}/{partition} has no bounds: {error}", self.name)),
