@@ -3,13 +3,14 @@
 //! A partition that becomes ours joins librdkafka's assignment when it is started, at the offset that the store has named, and
 //! leaves it to be held. Nothing is ever paused: a partition that is not to be read is not assigned.
 
-use super::{error::Error, part::Part, reach::Reach, settings};
+use super::{admission::Admission, error::Error, part::Part, reach::Reach, settings};
 use model::{batch::Source, kafka::KafkaSetting};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
     error::KafkaError,
+    statistics::Statistics,
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
@@ -36,7 +37,8 @@ pub(super) struct Group {
 impl Group {
     /// `partitions`: how many the topic has.
     pub fn join(setting: &KafkaSetting, partitions: usize, reach: &Reach) -> Result<Self, Error> {
-        let context = Rebalances { reach: reach.clone(), moved: Mutex::default(), read: Mutex::default() };
+        let admission = Admission::new(&setting.group, reach);
+        let context = Rebalances { reach: reach.clone(), admission, moved: Mutex::default(), read: Mutex::default() };
         let consumer = BaseConsumer::from_config_and_context(&settings::consumer(setting, partitions), context)
             .map_err(|e| Error::of_settings(&e))?;
         consumer
@@ -118,6 +120,7 @@ pub(super) enum Moved {
 /// Hears the group, within a poll.
 pub(super) struct Rebalances {
     reach: Reach,
+    admission: Admission,
     moved: Mutex<Vec<Moved>>,
     /// Partitions in librdkafka's assignment: those that are started.
     read: Mutex<BTreeSet<i32>>,
@@ -156,6 +159,12 @@ impl ClientContext for Rebalances {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.reach.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if let Some(group) = statistics.cgrp {
+            self.admission.see(&group.state, &group.join_state, Instant::now());
+        }
     }
 }
 

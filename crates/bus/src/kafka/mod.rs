@@ -3,6 +3,7 @@
 //! [`Consumer`] is a member of the writers' group. Where a partition is read from, the store says: Kafka's own offsets are
 //! written for lag tools and never read. [`crate::relay`] is the other end, which fills the topic.
 
+mod admission;
 mod cluster;
 mod consumer;
 mod copier;

@@ -95,6 +95,11 @@ impl Reach {
         silent.filter_map(|(name, _)| address(name)).collect()
     }
 
+    /// It does not answer.
+    pub(super) fn is_away(&self) -> bool {
+        self.state().trouble.is_some()
+    }
+
     pub(crate) fn set_stalled(&self, why: Option<Arc<str>>) {
         self.state().stalled = why;
     }

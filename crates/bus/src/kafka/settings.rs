@@ -34,6 +34,8 @@ const CONSUMER: &Properties = &[
     ("queued.min.messages", "20000"),
     // How long fetching rests when a partition's queue is full.
     ("fetch.queue.backoff.ms", "20"),
+    // They tell whether the group has let us in.
+    ("statistics.interval.ms", "2000"),
 ];
 
 /// How much waits in memory for the writer, over all partitions, before librdkafka stops fetching.
