@@ -3,9 +3,9 @@
 use super::super::stage::{Role, Stage};
 use super::acts::Act;
 use super::history::{History, POISON};
-use crate::at_work::stop;
+use crate::at_work::{program, stop};
 use crate::tables::Row;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use testkit::{
     Kafka, Moment, OnWire, Postgres, PostgresProxy, Running, Signal, Site, TestDatabase, eventually, step::resp, until,
@@ -15,7 +15,11 @@ use testkit::{
 pub const LIMIT: Duration = Duration::from_secs(120);
 pub const PARTITIONS: usize = 4;
 /// So that a member that was killed does not hold the group up for ten seconds a round. The rest is as ever.
-const SESSIONS: &str = "properties: {session.timeout.ms: 2500, heartbeat.interval.ms: 300}";
+/// (`debug`: librdkafka tells what becomes of the group.)
+const SESSIONS: &str = "properties: {session.timeout.ms: 2500, heartbeat.interval.ms: 300, debug: cgrp}";
+const LOG: &str = "warn,lapwing=debug,bus=debug,store=debug,librdkafka=debug";
+/// Of what a worker has said, so many lines are told when the test fails.
+const TOLD: usize = 400;
 
 /// All that there is. What stands first goes first.
 pub struct House {
@@ -36,8 +40,8 @@ pub struct House {
 pub struct Worker {
     pub role: Role,
     running: Option<Running>,
-    /// Its warnings, told when the test fails.
-    said: String,
+    /// The last lines of those that have ended, told when the test fails.
+    said: VecDeque<String>,
 }
 
 /// How often each of the paths was taken that matter.
@@ -72,12 +76,11 @@ impl House {
         let site = Site::serve([resp(200, "fine")]);
         let section = stage.kafka_with(&format!("partitions: {PARTITIONS}, {SESSIONS}"));
         // One place twice: each result comes from both, with other times, and the first in the topic stands.
-        let prober = || Worker::started(Role::new("probe", &format!("{section}{}", targets(&site, 60))));
+        let role = |name, config: &str| Worker::started(Role::of(program().env("RUST_LOG", LOG), name, config));
+        let prober = || role("probe", &format!("{section}{}", targets(&site, 60)));
         let url = stage.database.url();
         let (one, two) = tokio::join!(PostgresProxy::before(&url), PostgresProxy::before(&url));
-        let writer = |proxy: &PostgresProxy| {
-            Worker::started(Role::new("write", &format!("{section}store: \"{}\"\n", proxy.url())))
-        };
+        let writer = |proxy: &PostgresProxy| role("write", &format!("{section}store: \"{}\"\n", proxy.url()));
         let (probers, writers) = ([prober(), prober()], [writer(&one), writer(&two)]);
         let proxies = [one, two];
         Self {
@@ -179,6 +182,14 @@ impl House {
     }
 }
 
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("Kafka said:\n{}", self.kafka.log());
+        }
+    }
+}
+
 impl Tally {
     pub fn has_seen_everything(&self) {
         let Self { lost_answers, settled_doubts, zombies, refused, doubles, stagings, redeliveries, old_days } = self;
@@ -193,7 +204,7 @@ impl Tally {
 impl Worker {
     fn started(role: Role) -> Self {
         let running = Some(role.start());
-        Self { role, running, said: String::new() }
+        Self { role, running, said: VecDeque::new() }
     }
 
     /// `kill -9`
@@ -222,8 +233,8 @@ impl Worker {
     }
 
     fn remember(&mut self, stderr: &str) {
-        let warnings = stderr.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));
-        warnings.for_each(|line| self.said += &format!("{line}\n"));
+        self.said.extend(stderr.lines().map(str::to_owned));
+        self.said.drain(..self.said.len().saturating_sub(TOLD));
     }
 
     /// How many partitions a writer reads; 0 while it starts.
@@ -237,7 +248,10 @@ impl Drop for Worker {
         if std::thread::panicking() {
             let now = self.running.as_ref().map(Running::stderr).unwrap_or_default();
             self.remember(&now);
-            println!("a {} said:\n{}", self.role.name(), self.said);
+            println!("a {} said:\n{}", self.role.name(), self.said.make_contiguous().join("\n"));
+            for page in ["/readyz", "/metrics"] {
+                println!("{page}: {:?}", self.role.at.get(page));
+            }
         }
     }
 }
