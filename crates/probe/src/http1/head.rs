@@ -11,6 +11,8 @@ use std::borrow::Cow;
 /// More than any browser takes; a head that goes on is an attack or a mistake. Interim (1xx) heads count too.
 pub const MAX_HEAD: usize = 256 << 10;
 const MAX_HEADERS: usize = 1024;
+/// How often a head is parsed after a line of it, whatever it has grown by.
+const OFTEN: usize = 100;
 
 /// Why bytes are no head of a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +26,11 @@ pub enum HeadError {
 /// Finds the final head in what has come so far.
 #[derive(Debug, Default)]
 pub struct HeadReader {
-    /// Bytes of the buffer that were there at the last look.
+    /// Bytes of the buffer that were there when it was last read, and when it was last parsed.
     seen: usize,
+    parsed: usize,
+    /// How often it was.
+    parses: usize,
     /// Bytes of interim heads that were taken off the buffer.
     interim: usize,
 }
@@ -35,13 +40,13 @@ impl HeadReader {
     /// HTTP any more.
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<Head>, HeadError> {
         loop {
-            // A head can only be complete when a line end has come; parsing at every byte of a drip would be quadratic.
-            if self.seen > 0 && !buffer[self.seen.min(buffer.len())..].contains(&b'\n') {
+            if !self.is_due(buffer) {
                 return self.not_yet(buffer);
             }
+            (self.parsed, self.parses) = (buffer.len(), self.parses + 1);
             let Some((head, size)) = parse(buffer)? else { return self.not_yet(buffer) };
             buffer.advance(size);
-            self.seen = 0;
+            (self.seen, self.parsed) = (0, 0);
             if self.interim + size > MAX_HEAD {
                 return Err(HeadError::TooLarge);
             }
@@ -51,6 +56,18 @@ impl HeadReader {
             }
             return Ok(Some(head));
         }
+    }
+
+    /// Whether to parse what has come. A head is whole when an empty line has; that it is none, a line may tell. After each line of a head
+    /// of many, which drips, it would be quadratic: so that is done some times, and then when there is an eighth more.
+    fn is_due(&self, buffer: &[u8]) -> bool {
+        let seen = self.seen.min(buffer.len());
+        if seen == 0 {
+            return true;
+        }
+        let (new, tail) = (&buffer[seen..], &buffer[seen.saturating_sub(2)..]);
+        let is_whole = || tail.windows(2).any(|w| w == b"\n\n") || tail.windows(3).any(|w| w == b"\n\r\n");
+        new.contains(&b'\n') && (self.parses < OFTEN || buffer.len() - self.parsed > self.parsed / 8 || is_whole())
     }
 
     fn not_yet(&mut self, buffer: &BytesMut) -> Result<Option<Head>, HeadError> {
@@ -185,6 +202,23 @@ mod tests {
         assert_eq!(read(&lines, 65_536), Err(HeadError::TooLarge));
         let many = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"a: b\r\n".repeat(300), b"\r\n"].concat();
         assert_eq!(read(&many, 65_536), Ok(Some((200, 300, vec![]))));
+    }
+
+    /// The steps are single lines, and single bytes: an empty line must not be missed where it comes in two pieces.
+    #[test]
+    fn a_head_of_many_lines_that_drips_is_not_parsed_at_each() {
+        for end in [&b"\r\n"[..], b"\n"] {
+            let lines = [b"HTTP/1.1 200 OK\r\nx: y".as_slice(), &b"\r\n y".repeat(30_000), b"\r\n", end].concat();
+            for step in [1, 4] {
+                let (mut reader, mut buffer, mut head) = (HeadReader::default(), BytesMut::new(), None);
+                for piece in lines.chunks(step) {
+                    buffer.extend_from_slice(piece);
+                    head = head.or(reader.read(&mut buffer).expect("a head"));
+                }
+                assert_eq!(head.map(|head| head.status), Some(200), "in steps of {step}");
+                assert!(reader.parses < 2 * OFTEN, "{} times", reader.parses);
+            }
+        }
     }
 
     proptest! {
