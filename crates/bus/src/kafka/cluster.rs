@@ -114,9 +114,16 @@ impl Cluster {
     }
 
     fn describe_topic(&self, topic: &str) -> Result<Option<Described>, Error> {
-        let described = native::describe(self.client.client(), topic, PATIENCE);
-        // What the connections had to say meanwhile. (A poll without a timeout ends at the first line of log.)
-        while self.client.poll(HEARING).is_some() {}
+        let ask = || {
+            let described = native::describe(self.client.client(), topic, PATIENCE);
+            // What the connections had to say meanwhile. (A poll without a timeout ends at the first line of log.)
+            while self.client.poll(HEARING).is_some() {}
+            described
+        };
+        let mut described = ask();
+        if described.is_err() && self.reach.is_to_ask_again() {
+            described = ask();
+        }
         described.map_err(|(code, why)| match self.refusal() {
             Some(why) => Error::systemic(format!("talk to Kafka at {}", self.setting.brokers.join(", ")), why),
             None => {

@@ -25,7 +25,7 @@ pub struct Reach(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last trouble of each connection, by its name, since anything was reached.
+    /// The last trouble at each address, since anything was reached.
     heard: BTreeMap<String, Heard>,
     trouble: Option<Arc<str>>,
     lasting: Lasting,
@@ -36,6 +36,8 @@ struct State {
 #[derive(Debug)]
 struct Heard {
     refused: bool,
+    /// Perhaps refused, or it has just gone.
+    is_guess: bool,
     said: String,
 }
 
@@ -79,9 +81,15 @@ impl Reach {
         }
     }
 
-    /// What a connection was refused for, when it is nothing that waiting would mend.
+    /// What a connection was refused for, when it is nothing that waiting would mend. A guess counts when the brokers were asked again since.
     pub(super) fn refusal(&self) -> Option<String> {
-        self.state().heard.values().find(|heard| heard.refused).map(|heard| heard.said.clone())
+        self.state().heard.values().find(|heard| heard.refused || heard.is_guess).map(|heard| heard.said.clone())
+    }
+
+    /// Whether a broker has closed a connection as if it refused us: asked again, one that has just gone says otherwise.
+    pub(super) fn is_to_ask_again(&self) -> bool {
+        let state = self.state();
+        !state.heard.values().any(|heard| heard.refused) && state.heard.values().any(|heard| heard.is_guess)
     }
 
     /// Addresses that took a connection and closed it before they said a word, and whether we spoke TLS there.
@@ -89,10 +97,10 @@ impl Reach {
         let state = self.state();
         let silent = state.heard.iter().filter(|(_, heard)| is_silence(&heard.said));
         let address = |name: &str| {
-            let (scheme, rest) = name.split_once("://").unwrap_or(("", name));
-            Some((rest.rsplit_once('/')?.0.to_owned(), scheme.ends_with("ssl")))
+            let (scheme, address) = name.split_once("://").unwrap_or(("", name));
+            (address.to_owned(), scheme.ends_with("ssl"))
         };
-        silent.filter_map(|(name, _)| address(name)).collect()
+        silent.map(|(name, _)| address(name)).collect()
     }
 
     /// It does not answer.
@@ -110,10 +118,12 @@ impl Reach {
             return;
         }
         let connection = said.split_once(": ").map_or(said, |(name, _)| name);
+        let address = connection.rsplit_once('/').map_or(connection, |(address, _)| address);
         let advice = advice(said);
         let refused = advice.is_some() || !is_silence(said) && (class_of(code) == Class::Systemic || is_alert(said));
-        let said = said.replace(NOT_OURS, "") + advice.unwrap_or_default();
-        self.state().heard.insert(connection.to_owned(), Heard { refused, said });
+        let guess = if refused { None } else { nameless(said) };
+        let said = said.replace(NOT_OURS, "") + advice.or(guess).unwrap_or_default();
+        self.state().heard.insert(address.to_owned(), Heard { refused, is_guess: guess.is_some(), said });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,12 +148,12 @@ fn advice(said: &str) -> Option<&'static str> {
         () if is_alert(said) => {
             " (the brokers want a certificate that they know: check kafka.tls.cert_file and kafka.tls.key_file)"
         }
-        () => return nameless(said),
+        () => return None,
     })
 }
 
 /// What it may mean that a broker closes the connection as soon as it hears us. One that has just gone looks the same, until it
-/// is tried again.
+/// is asked again.
 fn nameless(said: &str) -> Option<&'static str> {
     let after_ms = || said.rsplit_once("(after ")?.1.split_once("ms in state UP")?.0.parse::<u32>().ok();
     let is_unknown = !said.starts_with("sasl") && said.contains("Disconnected");
@@ -224,10 +234,10 @@ mod tests {
         log(&reach, "Disconnected: connection closed by peer (after 90000ms in state UP)");
         assert_eq!(reach.refusal(), None);
         log(&reach, "Disconnected: connection closed by peer (after 2ms in state UP, 1 identical error(s) suppressed)");
-        assert!(reach.refusal().expect("one").contains("set kafka.sasl"));
-        // It was only going.
-        reach.hear(Code::BrokerTransportFailure, "b:1/bootstrap: Connection refused");
-        assert_eq!(reach.refusal(), None);
+        assert!(reach.is_to_ask_again() && reach.refusal().expect("one").contains("set kafka.sasl"));
+        // It was only going, as another connection to it finds.
+        reach.hear(Code::BrokerTransportFailure, "b:1/7: Connection refused");
+        assert_eq!((reach.refusal(), reach.is_to_ask_again()), (None, false));
     }
 
     #[test]

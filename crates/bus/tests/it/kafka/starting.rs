@@ -9,7 +9,11 @@ use model::kafka::{KafkaSetting, KafkaTls, Sasl};
 use std::{path::Path, time::Duration};
 use tempfile::TempDir;
 use testkit::{Kafka, eventually, pki};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 async fn refused(setting: &KafkaSetting) -> Error {
@@ -72,7 +76,7 @@ async fn a_broker_that_is_not_there_is_waited_for_and_a_stop_is_a_clean_one() {
 #[tokio::test]
 async fn who_closes_every_connection_may_be_a_broker_later() {
     // As a balancer without a broker behind it.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let setting = setting_at(&listener.local_addr().unwrap().to_string());
     let closing = tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
@@ -83,6 +87,40 @@ async fn who_closes_every_connection_may_be_a_broker_later() {
     let opening = Consumer::open(&setting, AT_ONCE, Reach::default(), &stop);
     assert!(timeout(Duration::from_secs(15), opening).await.is_err(), "it is not waited for");
     closing.abort();
+}
+
+/// As one that refuses us it closes the connection as soon as it is asked something; but then nobody is there.
+#[tokio::test]
+async fn a_broker_that_goes_while_it_is_asked_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let front = tokio::spawn(async move {
+        let connect = || TcpStream::connect(testkit::kafka_brokers());
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut broker = connect().await.unwrap();
+        broker.write_all(&message(&mut client).await).await.unwrap();
+        client.write_all(&message(&mut broker).await).await.unwrap();
+        message(&mut client).await;
+        drop((client, listener));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let listener = TcpListener::bind(at).await.unwrap();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut broker = connect().await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut broker).await });
+        }
+    });
+    let (setting, stop) = (setting_at(&at.to_string()), CancellationToken::new());
+    let opened = timeout(LIMIT, Consumer::open(&setting, AT_ONCE, Reach::default(), &stop)).await.expect("it is back");
+    opened.expect("it is waited for").expect("nobody stops it").close().await;
+    front.abort();
+}
+
+/// A message of Kafka's protocol, with the length before it.
+async fn message(stream: &mut TcpStream) -> Vec<u8> {
+    let length = stream.read_u32().await.unwrap();
+    let mut message = [&length.to_be_bytes()[..], &vec![0; length as usize]].concat();
+    stream.read_exact(&mut message[4..]).await.unwrap();
+    message
 }
 
 #[tokio::test]
