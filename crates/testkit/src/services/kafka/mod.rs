@@ -242,7 +242,7 @@ impl Kafka {
     }
 
     /// Starts it again on the same ports, over the same data; one that still runs is stopped first. After `kill9` it takes about
-    /// three seconds until it serves: its former self's session has to end.
+    /// six seconds until it serves: its former self's session has to end.
     pub async fn restart(&mut self) {
         self.stop().await;
         let started = Instant::now();

@@ -37,8 +37,9 @@ impl Properties {
             ("group.initial.rebalance.delay.ms", "100"),
             // A consumer's session ends after what the consumer asks for.
             ("group.min.session.timeout.ms", "100"),
-            // After `kill -9` a broker is let in again only when the session of its former self has ended.
-            ("broker.session.timeout.ms", "2000"),
+            // After `kill -9` a broker is let in again only when the session of its former self has ended. With less, a machine that is
+            // busy with all tests makes the controller take a broker for gone that lives.
+            ("broker.session.timeout.ms", "5000"),
             ("broker.heartbeat.interval.ms", "250"),
             ("log.cleaner.dedupe.buffer.size", "4194304"),
         ];
