@@ -35,10 +35,16 @@ struct State {
 
 #[derive(Debug)]
 struct Heard {
-    refused: bool,
-    /// Perhaps refused, or it has just gone.
-    is_guess: bool,
+    refused: Refused,
     said: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Refused {
+    No,
+    /// Or it has just gone.
+    Perhaps,
+    Yes,
 }
 
 impl Reach {
@@ -81,15 +87,15 @@ impl Reach {
         }
     }
 
-    /// What a connection was refused for, when it is nothing that waiting would mend. A guess counts when the brokers were asked again since.
+    /// What a connection was refused for, when it is nothing that waiting would mend. What may be a refusal counts when the brokers were
+    /// asked again since.
     pub(super) fn refusal(&self) -> Option<String> {
-        self.state().heard.values().find(|heard| heard.refused || heard.is_guess).map(|heard| heard.said.clone())
+        self.state().refused().filter(|heard| heard.refused > Refused::No).map(|heard| heard.said.clone())
     }
 
     /// Whether a broker has closed a connection as if it refused us: asked again, one that has just gone says otherwise.
     pub(super) fn is_to_ask_again(&self) -> bool {
-        let state = self.state();
-        !state.heard.values().any(|heard| heard.refused) && state.heard.values().any(|heard| heard.is_guess)
+        self.state().refused().is_some_and(|heard| heard.refused == Refused::Perhaps)
     }
 
     /// Addresses that took a connection and closed it before they said a word, and whether we spoke TLS there.
@@ -121,14 +127,26 @@ impl Reach {
         let address = connection.rsplit_once('/').map_or(connection, |(address, _)| address);
         let advice = advice(said);
         let refused = advice.is_some() || !is_silence(said) && (class_of(code) == Class::Systemic || is_alert(said));
-        let guess = if refused { None } else { nameless(said) };
+        let guess = nameless(said).filter(|_| !refused);
+        let refused = match guess {
+            Some(_) => Refused::Perhaps,
+            None if refused => Refused::Yes,
+            None => Refused::No,
+        };
         let said = said.replace(NOT_OURS, "") + advice.or(guess).unwrap_or_default();
-        self.state().heard.insert(address.to_owned(), Heard { refused, is_guess: guess.is_some(), said });
+        self.state().heard.insert(address.to_owned(), Heard { refused, said });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that holds it panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What was heard that is most of a refusal.
+    fn refused(&self) -> Option<&Heard> {
+        self.heard.values().max_by_key(|heard| heard.refused)
     }
 }
 

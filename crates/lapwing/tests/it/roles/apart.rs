@@ -4,11 +4,6 @@ use super::stage::{Role, Stage};
 use crate::at_work::{LIMIT, every_second, stop};
 use testkit::{Signal, Site, step::*, until};
 
-/// How many partitions a writer reads.
-fn partitions(writer: &Role) -> usize {
-    writer.at.get("/metrics").unwrap().body.matches("lapwing_consumer_lag_records{").count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_share_the_partitions_and_one_that_is_killed_is_replaced() {
     let site = Site::serve([resp(200, "fine")]);
@@ -19,10 +14,10 @@ async fn two_writers_share_the_partitions_and_one_that_is_killed_is_replaced() {
     let (one, two) = (stage.writer(), stage.writer());
     let (first, second) = (one.started(), two.started());
     until("both have partitions", LIMIT, || {
-        partitions(&one) > 0 && partitions(&two) > 0 && partitions(&one) + partitions(&two) == 3
+        one.partitions() > 0 && two.partitions() > 0 && one.partitions() + two.partitions() == 3
     });
     drop(first.kill9());
-    until("the other one has all", LIMIT, || partitions(&two) == 3);
+    until("the other one has all", LIMIT, || two.partitions() == 3);
     stage.wait_for_rows(100).await;
     assert_eq!(stop(probing).code, 0);
     stage.all_is_stored().await;
@@ -39,7 +34,7 @@ async fn a_writer_that_waits_for_one_that_hangs_is_not_ready_and_says_why() {
     let patient = stage.kafka_with("properties: {session.timeout.ms: 300000, heartbeat.interval.ms: 500}");
     let one = Role::new("write", &format!("{patient}{}", stage.store()));
     let mut hanging = one.started();
-    until("it has both partitions", LIMIT, || partitions(&one) == 2);
+    until("it has both partitions", LIMIT, || one.partitions() == 2);
     hanging.signal(Signal::STOP);
     let two = stage.writer();
     let waiting = two.started();
@@ -49,7 +44,7 @@ async fn a_writer_that_waits_for_one_that_hangs_is_not_ready_and_says_why() {
     });
     waiting.wait_for_line(LIMIT, |line| line.contains("WARN") && line.contains("the group does not let us in"));
     hanging.signal(Signal::CONT);
-    until("both have one", LIMIT, || partitions(&one) == 1 && partitions(&two) == 1 && two.at.readiness().0 == 200);
+    until("both have one", LIMIT, || one.partitions() == 1 && two.partitions() == 1 && two.at.readiness().0 == 200);
     waiting.wait_for_line(LIMIT, |line| line.contains("the group has let us in"));
     for writer in [waiting, hanging] {
         assert_eq!(stop(writer).code, 0);

@@ -169,6 +169,11 @@ impl Role {
         self.at.program.spawn(&[self.role, "-v"])
     }
 
+    /// How many partitions a writer reads; 0 while it starts.
+    pub fn partitions(&self) -> usize {
+        self.at.get("/metrics").map_or(0, |answer| answer.body.matches("lapwing_consumer_lag_records{").count())
+    }
+
     /// Started, and ready.
     pub fn started(&self) -> Running {
         let running = self.start();

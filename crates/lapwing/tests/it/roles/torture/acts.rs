@@ -166,7 +166,7 @@ impl House {
     async fn make_a_zombie(&mut self, moment: Moment) {
         let (held, trap) = self.held_at(moment).await;
         self.writers[held].signal(Signal::STOP);
-        let other = &self.writers[1 - held];
+        let other = &self.writers[1 - held].role;
         until("the other writer has all partitions", LIMIT, || other.partitions() == PARTITIONS);
         all_go_on(self).await;
         let refused = self.proxies[held].seen(Moment::Refused);

@@ -236,11 +236,6 @@ impl Worker {
         self.said.extend(stderr.lines().map(str::to_owned));
         self.said.drain(..self.said.len().saturating_sub(TOLD));
     }
-
-    /// How many partitions a writer reads; 0 while it starts.
-    pub fn partitions(&self) -> usize {
-        self.role.at.get("/metrics").map_or(0, |answer| answer.body.matches("lapwing_consumer_lag_records{").count())
-    }
 }
 
 impl Drop for Worker {
